@@ -147,11 +147,33 @@ Expanded MixerRecurrenceOp::expandStatement(MixerExpander &expander, ValueRange 
   return SmallVector<Value>{attention->getResult()};
 }
 
-Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<double> scale = expander.getNumber(getScale());
-  FailureOr<int64_t> window = getWindow() ? expander.getSize(*getWindow()) : FailureOr<int64_t>(0);
-  FailureOr<double> softcap = getSoftcap() ? expander.getNumber(*getSoftcap()) : FailureOr<double>(0.0);
+namespace {
+/// What softmax attention is of beside its operands; what is not there is null.
+struct AttentionNumbers {
+  FloatAttr scale;
+  IntegerAttr window;
+  FloatAttr softcap;
+};
+} // namespace
+
+/// Those of a statement, whose expressions are evaluated; a softcap of 0 is none. The op that they are of refuses what
+/// it does not take, as a scale that is not positive.
+template <typename StatementOp>
+static FailureOr<AttentionNumbers> getAttentionNumbers(MixerExpander &expander, StatementOp op) {
+  FailureOr<double> scale = expander.getNumber(op.getScale());
+  FailureOr<int64_t> window = op.getWindow() ? expander.getSize(*op.getWindow()) : FailureOr<int64_t>(0);
+  FailureOr<double> softcap = op.getSoftcap() ? expander.getNumber(*op.getSoftcap()) : FailureOr<double>(0.0);
   if (failed(scale) || failed(window) || failed(softcap))
+    return failure();
+  Builder attributes(op.getContext());
+  return AttentionNumbers{attributes.getF64FloatAttr(*scale),
+                          op.getWindow() ? attributes.getI64IntegerAttr(*window) : IntegerAttr(),
+                          *softcap != 0 ? attributes.getF64FloatAttr(*softcap) : FloatAttr()};
+}
+
+Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange operands) {
+  FailureOr<AttentionNumbers> numbers = getAttentionNumbers(expander, *this);
+  if (failed(numbers))
     return failure();
   Value k = operands[1], v = operands[2], ringOffset;
   if (typeOf(k).getRank() != 4 || typeOf(v).getRank() != 4)
@@ -159,7 +181,7 @@ Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange o
   for (auto [value, name] : {std::pair(&k, getKeyState()), std::pair(&v, getValueState())}) {
     ArrayRef<int64_t> shape = typeOf(*value).getShape();
     RankedTensorType ring = getTensorType(getContext(), {shape[0], ShapedType::kDynamic, shape[2], shape[3]});
-    FailureOr<Value> state = expander.getState(name, ring, *window);
+    FailureOr<Value> state = expander.getState(name, ring, numbers->window ? numbers->window.getInt() : 0);
     if (failed(state))
       return failure();
     if (!*state)
@@ -171,11 +193,9 @@ Expanded MixerAttentionOp::expandStatement(MixerExpander &expander, ValueRange o
     *value = written->getResult();
     expander.setState(*value);
   }
-  IntegerAttr seen = getWindow() ? IntegerAttr::get(IntegerType::get(getContext(), 64), *window) : IntegerAttr();
-  FailureOr<AttentionOp> attention = expander.create<AttentionOp>(
-      operands[0], k, v, expander.getStart(), ringOffset, /*begins=*/Value(),
-      FloatAttr::get(Float64Type::get(getContext()), *scale), seen,
-      *softcap != 0 ? FloatAttr::get(Float64Type::get(getContext()), *softcap) : FloatAttr(), /*keep_lse=*/UnitAttr());
+  FailureOr<AttentionOp> attention =
+      expander.create<AttentionOp>(operands[0], k, v, expander.getStart(), ringOffset, /*begins=*/Value(),
+                                   numbers->scale, numbers->window, numbers->softcap, /*keep_lse=*/UnitAttr());
   if (failed(attention))
     return failure();
   return SmallVector<Value>{attention->getResult()};
@@ -188,14 +208,11 @@ Expanded MixerCalibrateOp::expandStatement(MixerExpander &expander, ValueRange) 
 }
 
 Expanded MixerAttentionDistanceOp::expandStatement(MixerExpander &expander, ValueRange operands) {
-  FailureOr<double> scale = expander.getNumber(getScale());
-  FailureOr<int64_t> window = getWindow() ? expander.getSize(*getWindow()) : FailureOr<int64_t>(0);
-  if (failed(scale) || failed(window))
+  FailureOr<AttentionNumbers> numbers = getAttentionNumbers(expander, *this);
+  if (failed(numbers))
     return failure();
-  Builder attributes(getContext());
-  return single(
-      expander.create<AttentionDistanceOp>(operands[0], operands[1], attributes.getF64FloatAttr(*scale),
-                                           getWindow() ? attributes.getI64IntegerAttr(*window) : IntegerAttr()));
+  return single(expander.create<AttentionDistanceOp>(operands[0], operands[1], numbers->scale, numbers->window,
+                                                     numbers->softcap));
 }
 
 //===----------------------------------------------------------------------===//

@@ -63,6 +63,8 @@ class HasShape<string operand, string pattern, string label> : Rule<"Shape", ope
 class Size<string letter, string value, string label> : Rule<"Size", letter, value, "", label>;
 /// The first letter divides the second.
 class Divides<string divisor, string dividend, string label> : Rule<"Divides", divisor, dividend, "", label>;
+/// The first letter is at most the second; sizes by name are compared when inputs give them (runtime/exec/Bindings.cpp).
+class AtMost<string letter, string most, string label> : Rule<"AtMost", letter, most, "", label>;
 /// A letter or an attribute is from one term to another; an absent attribute is.
 class Range<string what, string low, string high, string label> : Rule<"Range", what, low, high, label>;
 /// The attribute is a positive finite number, where it is present.

@@ -360,8 +360,8 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
     for it.
     Constraints: attention_c1 q is [B,T,H,D]; attention_c2 k is [B,S,G,D]; attention_c3 v is [B,S,G,D]; attention_c4
     G divides H; attention_c5 start is [B]; attention_c6 window is positive and within the limit; attention_c7 offset is
-    [B]; attention_c8 softcap is positive; attention_c9 begins is [B,T]; attention_c10 begins comes without start and
-    offset.
+    [B]; attention_c8 softcap is positive; attention_c9 begins is [B,T], and T is S; attention_c10 begins comes without
+    start and offset; attention_c11 scale is positive.
   }];
   let arguments = (ins Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
       Optional<Morph_Index>:$offset, Optional<Morph_Index>:$begins, F64Attr:$scale, OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
@@ -371,8 +371,9 @@ def Morph_AttentionOp : Morph_DifferentiableOp<"attention",
       HasShape<"v", "BSGD", "attention_c3">, Divides<"G", "H", "attention_c4">,
       HasShape<"start", "B", "attention_c5">, Range<"window", "1", kDimension, "attention_c6">,
       HasShape<"offset", "B", "attention_c7">, Positive<"softcap", "attention_c8">,
-      HasShape<"begins", "BT", "attention_c9">, AtMostOne<"start|begins", "attention_c10">,
-      AtMostOne<"offset|begins", "attention_c10">];
+      HasShape<"begins", "BT", "attention_c9">, HasShape<"begins", "BS", "attention_c9">,
+      AtMostOne<"start|begins", "attention_c10">, AtMostOne<"offset|begins", "attention_c10">,
+      Positive<"scale", "attention_c11">];
   let resultShapes = ["BTHD", "?keep_lse=BHT"];
   let factors = ["q", "k", "v"];
   let rings = [Ring<"k", "offset", "window">, Ring<"v", "offset", "window">];
@@ -405,33 +406,37 @@ def Morph_AttentionDistanceOp : Morph_ComputeOp<"attention_distance"> {
   let summary = "How far back the heads of a causal attention of q [B,T,H,D] on k [B,T,G,D] look: [H]";
   let description = [{
     The mean over batch and queries i of the sum over keys j of p_ij (i - j), where p are the shares of `attention`, with
-    its `scale` and `window`. Sums are taken in the same order whatever the threads.
+    its `scale`, `window` and `softcap`. Sums are taken in the same order whatever the threads.
     Constraints: attention_distance_c1 q is [B,T,H,D]; attention_distance_c2 k is [B,T,G,D]; attention_distance_c3 G
-    divides H; attention_distance_c4 window is positive and within the limit.
+    divides H; attention_distance_c4 window is positive and within the limit; attention_distance_c5 scale is positive;
+    attention_distance_c6 softcap is positive.
   }];
-  let arguments = (ins Morph_Float:$q, Morph_Float:$k, F64Attr:$scale, OptionalAttr<I64Attr>:$window);
+  let arguments = (ins Morph_Float:$q, Morph_Float:$k, F64Attr:$scale, OptionalAttr<I64Attr>:$window,
+      OptionalAttr<F64Attr>:$softcap);
   let results = (outs Morph_Float:$result);
   let rules = [HasShape<"q", "BTHD", "attention_distance_c1">, HasShape<"k", "BTGD", "attention_distance_c2">,
-      Divides<"G", "H", "attention_distance_c3">, Range<"window", "1", kDimension, "attention_distance_c4">];
+      Divides<"G", "H", "attention_distance_c3">, Range<"window", "1", kDimension, "attention_distance_c4">,
+      Positive<"scale", "attention_distance_c5">, Positive<"softcap", "attention_distance_c6">];
   let resultShapes = ["H"];
   let mixesTokens = 1;
   let flops = [{ 2 * d('B') * d('H') * d('D') * attentionPairs(d('T'), d('T'), d.integer("window", d('T'))) }];
   let scratch = "attentionDistanceScratch(d)";
-  let assemblyFormat = "$q `,` $k `scale` $scale (`window` $window^)? attr-dict `:` type($q) `,` type($k)";
+  let assemblyFormat = [{
+    $q `,` $k `scale` $scale (`window` $window^)? (`softcap` $softcap^)? attr-dict `:` type($q) `,` type($k)
+  }];
 }
 
 def Morph_CacheWriteOp : Morph_ComputeOp<"cache_write"> {
   let summary = "The ring cache [B,S,...] with x [B,T,...] at positions offset[b], offset[b]+1, ...: the cache, in place";
   let description = [{
-    Position p lies in slot p mod S, so that the ring keeps the last S positions. T is at most S when the program runs.
-    x is rounded to the ring's element type.
+    Position p lies in slot p mod S, so that the ring keeps the last S positions. x is rounded to the ring's element type.
     Constraints: cache_write_c1 cache has two dimensions or more; cache_write_c2 x has the cache's dimensions but for
-    the second; cache_write_c3 offset is [B].
+    the second; cache_write_c3 offset is [B]; cache_write_c4 T is at most S, also when the program runs.
   }];
   let arguments = (ins Morph_Half:$cache, Morph_Float:$x, Morph_Index:$offset);
   let results = (outs Morph_Half:$result);
   let rules = [HasShape<"cache", "BS~", "cache_write_c1">, HasShape<"x", "BT~", "cache_write_c2">,
-      HasShape<"offset", "B", "cache_write_c3">];
+      HasShape<"offset", "B", "cache_write_c3">, AtMost<"T", "S", "cache_write_c4">];
   let resultShapes = ["BS~"];
   let updates = ["cache"];
   let flops = "d('B') * d('T')"; // Moves alone.

@@ -183,7 +183,8 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad",
     Constraints: attention_grad_c1 dy is of the shape of q; attention_grad_c2 k and v are [B,S,G,D] and start [B];
     attention_grad_c3 G divides H; attention_grad_c4 window is positive and within the limit; attention_grad_c5 out is of
     the shape of q and lse [B,H,T]; attention_grad_c6 out and lse come together; attention_grad_c7 softcap is positive;
-    attention_grad_c8 begins is [B,T]; attention_grad_c9 begins comes without start.
+    attention_grad_c8 begins is [B,T], and T is S; attention_grad_c9 begins comes without start; attention_grad_c10 scale
+    is positive.
   }];
   let arguments = (ins Morph_Half:$dy, Morph_Half:$q, Morph_Half:$k, Morph_Half:$v, Optional<Morph_Index>:$start,
       Optional<Morph_Float>:$out, Optional<Morph_Float>:$lse, Optional<Morph_Index>:$begins, F64Attr:$scale,
@@ -195,7 +196,8 @@ def Morph_AttentionGradOp : Morph_GradientOp<"attention_grad",
       Range<"window", "1", kDimension, "attention_grad_c4">, HasShape<"out", "BTHD", "attention_grad_c5">,
       HasShape<"lse", "BHT", "attention_grad_c5">, Together<"out|lse", "attention_grad_c6">,
       Positive<"softcap", "attention_grad_c7">, HasShape<"begins", "BT", "attention_grad_c8">,
-      AtMostOne<"start|begins", "attention_grad_c9">];
+      HasShape<"begins", "BS", "attention_grad_c8">, AtMostOne<"start|begins", "attention_grad_c9">,
+      Positive<"scale", "attention_grad_c10">];
   let resultShapes = ["BTHD", "BSGD", "BSGD"];
   let factors = ["dy", "q", "k", "v"];
   let mixesTokens = 1;

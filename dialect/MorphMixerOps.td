@@ -255,11 +255,16 @@ def Morph_MixerCalibrateOp : Morph_MixerStatementOp<"calibrate", [NoRegionArgume
 
 def Morph_MixerAttentionDistanceOp : Morph_MixerBodyOp<"attention_distance"> {
   let summary = "attention_distance of q and k, within a mixer_calibrate";
-  let description = "Constraints: mixer_attention_distance_c1 it stands in a mixer_calibrate, and its result has one dimension.";
-  let arguments = (ins Morph_Float:$q, Morph_Float:$k, StrAttr:$scale, OptionalAttr<StrAttr>:$window);
+  let description = [{
+    A `softcap` of 0 is none. Constraints: mixer_attention_distance_c1 it stands in a mixer_calibrate, and its result has
+    one dimension.
+  }];
+  let arguments = (ins Morph_Float:$q, Morph_Float:$k, StrAttr:$scale, OptionalAttr<StrAttr>:$window,
+      OptionalAttr<StrAttr>:$softcap);
   let results = (outs Morph_Float:$result);
   let assemblyFormat = [{
-    $q `,` $k `scale` $scale (`window` $window^)? attr-dict `:` type($q) `,` type($k) `to` type($result)
+    $q `,` $k `scale` $scale (`window` $window^)? (`softcap` $softcap^)? attr-dict `:` type($q) `,` type($k) `to`
+    type($result)
   }];
   let hasVerifier = 1;
 }

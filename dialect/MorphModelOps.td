@@ -134,8 +134,8 @@ def Morph_SoftmaxMixerOp : Morph_MixerOp<"softmax_mixer"> {
     Constraints: softmax_mixer_c1 hidden is [B,T,C] with C known, and the result of its type; softmax_mixer_c2 layer
     is not negative, heads, kv_heads, head_dim and window positive, all within the limits;
     softmax_mixer_c3 kv_heads divides heads; softmax_mixer_c4 the model has the rope table, of at most head_dim/2
-    frequencies; softmax_mixer_c5 the model has the weights, of the right shapes; softmax_mixer_c6 qk_norm and softcap
-    are positive and finite, scale and qk_norm_offset finite.
+    frequencies; softmax_mixer_c5 the model has the weights, of the right shapes; softmax_mixer_c6 qk_norm, softcap
+    and scale are positive and finite, qk_norm_offset finite.
   }];
   let arguments = (ins Morph_Float:$hidden, I64Attr:$layer, StrAttr:$prefix, I64Attr:$heads, I64Attr:$kv_heads,
       I64Attr:$head_dim, OptionalAttr<FlatSymbolRefAttr>:$rope, F64Attr:$scale, UnitAttr:$qkv_bias, UnitAttr:$o_bias,
@@ -165,9 +165,9 @@ def Morph_LinearMixerOp : Morph_MixerOp<"linear_mixer", ["getInitialParameters"]
     linear_mixer_c3 source_kv_heads divides heads; linear_mixer_c4 the model has the rope table, of at most head_dim/2
     frequencies; linear_mixer_c5 the model has the weights, of the right shapes; linear_mixer_c6 the
     model declares the mixer; linear_mixer_c7 the options are the declared ones, all in their ranges; linear_mixer_c8
-    norm_eps, qk_norm and source_softcap are positive and finite, source_scale and qk_norm_offset finite; linear_mixer_c9 the declaration fits the layer: its
-    requirements hold, its sizes are sizes, and its body computes [B,T,C]; linear_mixer_c10 rotary positions leave no trace
-    in the result but through their differences (`dialect/Rotation.h`).
+    norm_eps, qk_norm, source_softcap and source_scale are positive and finite, qk_norm_offset finite; linear_mixer_c9 the
+    declaration fits the layer: its requirements hold, its sizes are sizes, and its body computes [B,T,C];
+    linear_mixer_c10 rotary positions leave no trace in the result but through their differences (`dialect/Rotation.h`).
   }];
   let arguments = (ins Morph_Float:$hidden, FlatSymbolRefAttr:$mixer, I64Attr:$layer, StrAttr:$prefix, StrAttr:$source,
       I64Attr:$heads, I64Attr:$source_kv_heads, I64Attr:$head_dim, OptionalAttr<FlatSymbolRefAttr>:$rope,

@@ -181,11 +181,11 @@ struct MixerLabels {
 };
 } // namespace
 
-/// The constraints of both mixers on their input, sizes, heads and numbers. Every eps in `epsilons` that is there must
-/// be positive, `scale` finite where it is there.
+/// The constraints of both mixers on their input, sizes, heads and numbers. Every number in `positives` that is there
+/// must be positive.
 static LogicalResult verifyMixer(Operation *op, const MixerLabels &labels, ArrayRef<MixerSize> sizes, int64_t heads,
-                                 int64_t kvHeads, ArrayRef<std::pair<StringRef, std::optional<APFloat>>> epsilons,
-                                 std::optional<APFloat> scale, std::optional<APFloat> qkNormOffset) {
+                                 int64_t kvHeads, ArrayRef<std::pair<StringRef, std::optional<APFloat>>> positives,
+                                 std::optional<APFloat> qkNormOffset) {
   auto type = cast<RankedTensorType>(op->getOperand(0).getType());
   if (type.getRank() != 3 || type.isDynamicDim(2) || type.getDimSize(2) < 1 ||
       llvm::any_of(type.getShape(), [](int64_t size) { return size > limits::kDimension; }))
@@ -200,14 +200,13 @@ static LogicalResult verifyMixer(Operation *op, const MixerLabels &labels, Array
   if (heads % kvHeads != 0)
     return op->emitOpError() << labels.groups << ": " << heads << " heads are not a multiple of " << kvHeads
                              << " key-value heads";
-  for (const auto &[name, eps] : epsilons)
-    if (eps && !(eps->convertToDouble() > 0 && eps->isFinite()))
-      return op->emitOpError() << labels.numbers << ": " << name << " is " << eps->convertToDouble()
-                               << ", expected a positive finite number";
-  for (const auto &[name, number] : {std::pair("the scale", scale), std::pair("qk_norm_offset", qkNormOffset)})
-    if (number && !number->isFinite())
+  for (const auto &[name, number] : positives)
+    if (number && !(number->convertToDouble() > 0 && number->isFinite()))
       return op->emitOpError() << labels.numbers << ": " << name << " is " << number->convertToDouble()
-                               << ", expected a finite number";
+                               << ", expected a positive finite number";
+  if (qkNormOffset && !qkNormOffset->isFinite())
+    return op->emitOpError() << labels.numbers << ": qk_norm_offset is " << qkNormOffset->convertToDouble()
+                             << ", expected a finite number";
   return success();
 }
 
@@ -219,7 +218,8 @@ LogicalResult SoftmaxMixerOp::verify() {
                       {"kv_heads", kvHeads, 1, limits::kHeads},
                       {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
                       {"window", int64_t(getWindow().value_or(1)), 1, limits::kDimension}},
-                     heads, kvHeads, {{"qk_norm", getQkNormEps()}, {"softcap", getSoftcap()}}, getScale(),
+                     heads, kvHeads,
+                     {{"qk_norm", getQkNormEps()}, {"softcap", getSoftcap()}, {"the scale", getScale()}},
                      getQkNormOffset());
 }
 
@@ -232,16 +232,18 @@ LogicalResult SoftmaxMixerOp::verifySymbolUses(SymbolTableCollection &symbolTabl
 
 LogicalResult LinearMixerOp::verify() {
   int64_t heads = getHeads(), kvHeads = getSourceKvHeads();
-  if (failed(
-          verifyMixer(*this, {"linear_mixer_c1", "linear_mixer_c2", "linear_mixer_c3", "linear_mixer_c8"},
-                      {{"the layer", int64_t(getLayer()), 0, limits::kLayers - 1},
-                       {"heads", heads, 1, limits::kHeads},
-                       {"source_kv_heads", kvHeads, 1, limits::kHeads},
-                       {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
-                       {"source_window", int64_t(getSourceWindow().value_or(1)), 1, limits::kDimension}},
-                      heads, kvHeads,
-                      {{"norm_eps", getNormEps()}, {"qk_norm", getQkNormEps()}, {"source_softcap", getSourceSoftcap()}},
-                      getSourceScale(), getQkNormOffset())))
+  if (failed(verifyMixer(*this, {"linear_mixer_c1", "linear_mixer_c2", "linear_mixer_c3", "linear_mixer_c8"},
+                         {{"the layer", int64_t(getLayer()), 0, limits::kLayers - 1},
+                          {"heads", heads, 1, limits::kHeads},
+                          {"source_kv_heads", kvHeads, 1, limits::kHeads},
+                          {"head_dim", int64_t(getHeadDim()), 1, limits::kHeadDim},
+                          {"source_window", int64_t(getSourceWindow().value_or(1)), 1, limits::kDimension}},
+                         heads, kvHeads,
+                         {{"norm_eps", getNormEps()},
+                          {"qk_norm", getQkNormEps()},
+                          {"source_softcap", getSourceSoftcap()},
+                          {"the scale", getSourceScale()}},
+                         getQkNormOffset())))
     return failure();
   return success();
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records of all passes, grouped by what they work on. A record FooPass is implemented in Foo.cpp.
+// Records of all passes, grouped by what they work on. A record FooPass is implemented in Foo.cpp, but BuildPretrainPass
+// and BuildFinetunePass in BuildLanguageModel.cpp, BuildLogitsPass in BuildScore.cpp, BuildReadPass in BuildDecode.cpp,
+// EmitPlanPass in EmitPlanPass.cpp.
 
 #ifndef MORPH_PASSES_TD
 #define MORPH_PASSES_TD

@@ -84,7 +84,7 @@ std::optional<Checkpoint> Checkpoint::read(llvm::StringRef folder, Diagnostics &
     diagnostics.error("'" + folder + "' holds no weights: there is neither '" + kSingleName + "' nor '" + kIndexName +
                           "'",
                       pickled ? "pickled weights ('pytorch_model.bin') are not read: convert them to safetensors"
-                              : "a folder with config.json alone can be planned with --config-only, not run");
+                              : "a folder with config.json alone can be planned ('morph plan SPEC'), not run");
     return std::nullopt;
   }
 

@@ -51,8 +51,8 @@ constexpr Entry entries[] = {
      "softcap number = none) -> [H, D]",
      "causal softmax attention, of the last `window` positions; scores bounded by `softcap`, unless it is 0"},
     {"mean(x [*]) -> weight [*]", "the mean over batch and positions; in calibrate lines"},
-    {"attention_distance(q [N, E], k [P, E], *, window number = none, scale number = E ^ -0.5) -> weight [N] "
-     "where P divides N",
+    {"attention_distance(q [N, E], k [P, E], *, window number = none, scale number = E ^ -0.5, "
+     "softcap number = none) -> weight [N] where P divides N",
      "how far back each head of attention(q, k, ...) looks, in positions, on average; in calibrate lines"},
 };
 

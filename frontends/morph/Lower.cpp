@@ -464,7 +464,8 @@ Value Lowering::lowerCall(const Expression &expression) {
   }
   if (name == "attention_distance") {
     Value q = value("q"), k = value("k");
-    return builder.create<MixerAttentionDistanceOp>(location, getType(1), q, k, number("scale"), number("window"));
+    return builder.create<MixerAttentionDistanceOp>(location, getType(1), q, k, number("scale"), number("window"),
+                                                    number("softcap"));
   }
   if (name == "base_o")
     return lowerBaseOutput(value("y"));

@@ -33,7 +33,7 @@ struct Key {
   /// commas ("> 0, <= 1"), "count N" for a list of exactly N elements, "count any"
   /// for one of which some may be equal; empty where every value of the type is.
   llvm::StringRef allowed;
-  /// The constraint's label: in this table, in errors, in the tests and in specs/README.md. Empty where there is none.
+  /// The constraint's label: in this table, in errors, tests and specs/reference.md. Empty where there is none.
   llvm::StringRef label;
   /// One line of documentation.
   llvm::StringRef text;

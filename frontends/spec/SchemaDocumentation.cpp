@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables of specs/README.md.
+// specs/reference.md.
 
 #include "dialect/Expression.h"
 #include "frontends/morph/Functions.h"
@@ -32,11 +32,17 @@ static std::string makeValueCell(llvm::StringRef text) {
 std::string morph::spec::makeDocumentation() {
   std::string text;
   llvm::raw_string_ostream os(text);
+  os << R"(# Reference: keys of specs, functions of mixers
+Made from `frontends/spec/SchemaTable.cpp` and `frontends/morph/Functions.cpp` by `morph-translate --spec-docs -o
+specs/reference.md`; a test fails when they differ. [README.md](README.md) says how specs are read and mixers declared,
+`morph explain align.batch` and `morph explain S14` what a key or an error's label stands for.
+
+)";
   for (const Section &section : getSections()) {
     llvm::SmallVector<const Key *> keys = getKeysOf(section.name);
     llvm::StringRef name = section.name;
     bool isList = name.consume_back("[]");
-    os << "### "
+    os << "## "
        << (name.empty() ? "At the top"
            : isList     ? "`[[" + name.str() + "]]`"
                         : "`[" + name.str() + "]`")
@@ -51,7 +57,7 @@ std::string morph::spec::makeDocumentation() {
          << escapeCell(key->text) << " |\n";
     os << "\n";
   }
-  os << "### Constraints between keys\n| label | what must hold |\n|---|---|\n";
+  os << "## Constraints between keys\n| label | what must hold |\n|---|---|\n";
   for (const CrossConstraint &constraint : getCrossConstraints())
     os << "| " << constraint.label << " | " << constraint.text << " |\n";
 

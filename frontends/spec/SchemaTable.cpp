@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of spec v1. A new key is one line here: reading, defaults, errors, specs/README.md and the runtime's
+// The table of spec v1. A new key is one line here: reading, defaults, errors, specs/reference.md and the runtime's
 // structs follow; the last two are files, which these renew:
-//   morph-translate --spec-docs specs/README.md -o specs/README.md
+//   morph-translate --spec-docs -o specs/reference.md
 //   morph-translate --spec-structs runtime/spec
 
 #include "frontends/spec/Schema.h"
@@ -254,7 +254,7 @@ constexpr Key kKeys[] = {
        "1",                                                                                                            \
        ">= 1, <= 4096",                                                                                                \
        section "_c2",                                                                                                  \
-       "Sequences a step and accumulation."},                                                                          \
+       "Sequences of a batch; a step has `accumulate` times as many."},                                                \
       {section ".length", kInteger, "tokens", length, ">= 8, <= 16777216", section "_c3", "Tokens a sequence."},       \
       {section ".lr", kNumber, "", lr, "> 0", section "_c4", "Learning rate of AdamW after the warm-up."},             \
       {section ".lr_end", kNumber, "", lrEnd, ">= 0", section "_c5", "Learning rate at the last step."},               \
@@ -325,7 +325,8 @@ constexpr Key kKeys[] = {
      "noise: at most a forward pass for each sample and exchange tried."},
     {"select.steps", kInteger, "steps", "80", ">= 0, <= 1000000000", "select_c2",
      "Steps of the gates' optimizer (method gates)."},
-    {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3", "Sequences a step and accumulation."},
+    {"select.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "select_c3",
+     "Sequences of a batch; a step has `accumulate` times as many."},
     {"select.accumulate", kInteger, "", "1", ">= 1, <= 4096", "select_c19",
      "Batches whose gradients make one step (method gates)."},
     {"select.tasks", kStrings, "", "[]", "", "S14", "Tasks whose answers decide, in turn."},
@@ -424,7 +425,7 @@ constexpr Key kKeys[] = {
     {"evaluate.generate_samples", kInteger, "", "32", ">= 0, <= 1000000", "evaluate_c8",
      "How many of these samples the model also answers in its own words, token by token; 0: none."},
     {"evaluate.batch", kInteger, "sequences", "1", ">= 1, <= 4096", "evaluate_c3", "Sequences computed at once."},
-    {"evaluate.baselines", kStrings, "", "[\"uniform\"]", "", "S24",
+    {"evaluate.baselines", kStrings, "", "[\"uniform\", \"uniform:middle\"]", "", "S24",
      "Selectors, named as in `select.method`, whose hybrids of the same budget are trained and measured beside the "
      "selected one."},
     {"evaluate.perplexity_tokens", kInteger, "tokens", "16384", ">= 0, <= 1000000000000", "evaluate_c5",

@@ -110,13 +110,21 @@ bool Checker::usesWords() const {
   return false;
 }
 
+/// The models that tools/fetch-model brings.
+constexpr llvm::StringLiteral kFetchedModels[] = {
+#include "frontends/FetchedModels.inc"
+};
+
 /// `model.path` as an absolute path; empty after an error that says how to get a fetched model.
 std::string Checker::resolveModel() {
   std::string given = spec_.getString("model.path"), folder = resolvePath(given, "model.path");
   llvm::StringRef name = given;
   if (!name.consume_front("cache:models/") || llvm::sys::fs::exists(folder))
     return folder;
-  error("model.path", "there is no folder '" + folder + "' [S2]", "run tools/fetch-model " + name);
+  error("model.path", "there is no folder '" + folder + "' [S2]",
+        llvm::is_contained(kFetchedModels, name)
+            ? ("run tools/fetch-model " + name).str()
+            : "'tools/fetch-model --help' lists the models that it brings; put others there yourself");
   return "";
 }
 

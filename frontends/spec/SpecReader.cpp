@@ -268,7 +268,7 @@ void Reader::reportUnknown(llvm::StringRef name, const Node &node, llvm::StringR
         hint = getSectionName(key).empty() ? "'" + name.str() + "' belongs at the top, before the first section"
                                            : "'" + name.str() + "' is a key of [" + getSectionName(key).str() + "]";
     if (hint.empty())
-      hint = "specs/README.md lists all keys";
+      hint = "specs/reference.md lists all keys";
   }
   std::string where = section.empty() ? "at the top of a spec" : "in [" + section.str() + "]";
   llvm::StringRef kind = node.kind == Node::Kind::Table ? "section" : "key";

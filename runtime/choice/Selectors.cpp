@@ -9,12 +9,15 @@ namespace morph {
 
 const std::vector<SelectorInfo> &selectors() {
   static const std::vector<SelectorInfo> all = {
-#define MORPH_SELECTOR(name, options, needs, summary) {#name, options, SelectorNeeds::needs, summary},
+#define MORPH_SELECTOR(name, options, needs, visits, summary)                                                          \
+  {#name, options, SelectorNeeds::needs, SelectorVisits::visits, summary},
 #include "runtime/choice/Selectors.def"
 #undef MORPH_SELECTOR
   };
   return all;
 }
+
+int64_t beamWidth(const std::string &option) { return option.empty() ? 4 : std::max<int64_t>(1, std::stoll(option)); }
 
 /// Whether `word` is one of `options`, where N stands for a number of at most six digits.
 static bool isOption(const std::string &word, const std::string &options) {

@@ -6,6 +6,7 @@
 
 #include "runtime/base/Status.h"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,21 @@ enum class SelectorNeeds {
   Gates, ///< Gradients by the gates: `gates`, `gates-forward`.
 };
 
+/// Which choices a selector has scored, by which a plan says how many they are (tools/morph/Costs.cpp).
+enum class SelectorVisits {
+  NoChoices,        ///< None.
+  Changes,          ///< Those that differ from all full in one layer, or group of tied ones (comparedCandidates).
+  LinearAndChanges, ///< All linear (linearChoice), and those that differ from it so.
+  Growth,           ///< Those that the best so far becomes by one more full layer; with `backward`, linear layer.
+  BeamGrowth,       ///< The same of the best `beamWidth` so far.
+  EveryChoice,      ///< All of the space.
+  SearchTokens,     ///< As many as `select.search_tokens` are for.
+};
+
 struct SelectorInfo {
   std::string name, options;
   SelectorNeeds needs;
+  SelectorVisits visits;
   std::string summary;
 };
 
@@ -48,8 +61,12 @@ inline bool needsScores(const SelectorName &name) {
          name.info->needs == SelectorNeeds::Text;
 }
 
-/// Whether it distils, for each layer, the model with that layer alone full, and reads what the stage wrote.
+/// Whether it distils, for each layer, the model with that layer alone full beside what pins keep full, and reads what
+/// the stage wrote.
 inline bool distilsAlone(const SelectorName &name) { return name.info->name == "kl" && name.option == "trained"; }
+
+/// How many choices of each size a beam keeps, by the option.
+int64_t beamWidth(const std::string &option);
 
 /// The folder of such a model's stage in the run, of the first layer of a tied group.
 inline std::string aloneStage(size_t layer) { return "distill/alone-" + std::to_string(layer); }

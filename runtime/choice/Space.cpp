@@ -153,6 +153,30 @@ std::vector<int64_t> fullLayers(const Choice &choice) {
   return layers;
 }
 
+Choice fullChoice(const ChoiceSpace &space) { return Choice(space.layers.size(), 0); }
+
+Choice linearChoice(const ChoiceSpace &space) {
+  Choice choice;
+  for (const std::vector<bool> &allowed : space.allowedMask()) {
+    const auto other = std::find(allowed.begin() + 1, allowed.end(), true);
+    choice.push_back(other == allowed.end() ? 0 : other - allowed.begin());
+  }
+  return choice;
+}
+
+std::vector<std::vector<int64_t>> comparedCandidates(const ChoiceSpace &space) {
+  std::vector<std::vector<int64_t>> compared;
+  for (const std::vector<bool> &allowed : space.allowedMask()) {
+    std::vector<int64_t> &list = compared.emplace_back(1, 0);
+    for (size_t c = 1; c < allowed.size(); ++c)
+      if (allowed[c])
+        list.push_back(static_cast<int64_t>(c));
+    if (list.size() == 1 && allowed.size() > 1)
+      list.push_back(1);
+  }
+  return compared;
+}
+
 std::vector<std::string> candidateNames(const ChoiceSpace &space, const Choice &choice) {
   std::vector<std::string> names;
   for (size_t layer = 0; layer < choice.size(); ++layer)

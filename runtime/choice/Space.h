@@ -78,6 +78,18 @@ using Choice = std::vector<int64_t>;
 /// The layers that keep full attention, rising.
 std::vector<int64_t> fullLayers(const Choice &choice);
 
+/// Full attention in every layer, whatever the space allows.
+Choice fullChoice(const ChoiceSpace &space);
+
+/// Each layer's first allowed candidate beside full attention; full attention where nothing else is allowed. Pins and
+/// ties hold, counts and budgets need not.
+Choice linearChoice(const ChoiceSpace &space);
+
+/// The candidates of each layer that are compared one by one: full attention, pinned or not, and of the others those
+/// that are allowed, or the first where none is. So each layer with others has a score, and of what pins forbid nothing
+/// is measured that no score needs.
+std::vector<std::vector<int64_t>> comparedCandidates(const ChoiceSpace &space);
+
 /// The name of each layer's candidate.
 std::vector<std::string> candidateNames(const ChoiceSpace &space, const Choice &choice);
 

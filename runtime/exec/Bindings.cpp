@@ -5,12 +5,12 @@
 #include "runtime/plan/Gathers.h"
 #include "runtime/plan/InferShapes.h"
 #include "runtime/plan/Pieces.h"
+#include "runtime/plan/Rings.h"
 #include "runtime/plan/Updates.h"
 #include "runtime/weights/Initialize.h"
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 namespace morph {
 
@@ -163,6 +163,54 @@ InputChecker::InputChecker(const plan::Plan &plan) : plan_(plan), updated_(plan:
     for (const std::vector<plan::Dim> &limit : limits[value])
       ranges_.push_back({i, limit});
   }
+  for (const plan::Instruction &instruction : plan.instructions)
+    addRings(instruction);
+}
+
+void InputChecker::addRings(const plan::Instruction &instruction) {
+  const plan::OpRule &rule = *plan::findOpRule(instruction.op);
+  auto isAtMost = [](const plan::ShapeRule &constraint) { return constraint.kind == plan::RuleKind::AtMost; };
+  if (rule.rings.empty() && std::none_of(rule.rules.begin(), rule.rules.end(), isAtMost))
+    return;
+  plan::BoundSizes bound;
+  (void)plan::inferResults(plan_, instruction, bound); // The plan is valid.
+  for (const plan::ShapeRule &constraint : rule.rules)
+    if (isAtMost(constraint))
+      sizeLimits_.emplace(&constraint, bound.letters.at(constraint.first[0]), bound.letters.at(constraint.second[0]));
+  for (const plan::RingRule &ring : rule.rings) {
+    const int64_t offset = plan::operandValue(instruction, rule, ring.offset);
+    const auto window = instruction.attributes.find(ring.window);
+    // No op makes offsets: they are inputs.
+    for (size_t i = 0; i < plan_.inputs.size(); ++i)
+      if (plan_.inputs[i].value == offset)
+        rings_.emplace(i, bound.letters.at('T'), bound.letters.at('S'),
+                       window == instruction.attributes.end() ? 0 : std::get<int64_t>(window->second));
+  }
+}
+
+Status InputChecker::checkRings(const NamedTensors &inputs, const std::map<std::string, int64_t> &sizes) const {
+  for (const auto &[constraint, size, limit] : sizeLimits_) {
+    MORPH_ASSIGN_OR_RETURN(const int64_t number, plan::resolveDim(size, sizes));
+    MORPH_ASSIGN_OR_RETURN(const int64_t most, plan::resolveDim(limit, sizes));
+    if (number > most)
+      return Status::invalid("program '" + plan_.program + "': " + constraint->label + ": " + constraint->first +
+                             " is " + std::to_string(number) + ", expected no more than " + constraint->second +
+                             ", which is " + std::to_string(most));
+  }
+  for (const auto &[index, size, slots, window] : rings_) {
+    const plan::NamedValue &input = plan_.inputs[index];
+    const at::Tensor offset = inputs.at(input.name).contiguous();
+    MORPH_ASSIGN_OR_RETURN(const int64_t positions, plan::resolveDim(size, sizes));
+    MORPH_ASSIGN_OR_RETURN(const int64_t kept, plan::resolveDim(slots, sizes));
+    const int64_t *const first = offset.const_data_ptr<int64_t>();
+    for (int64_t b = 0; b < offset.numel(); ++b)
+      if (const int64_t seen = plan::positionsSeen(first[b], positions, window); seen > kept)
+        return Status::invalid("input '" + input.name + "' of program '" + plan_.program + "' holds " +
+                               std::to_string(first[b]) + " at element " + std::to_string(b) + ": " +
+                               std::to_string(positions) + " positions from there on see " + std::to_string(seen) +
+                               ", but a ring keeps " + std::to_string(kept));
+  }
+  return Status();
 }
 
 Status InputChecker::checkUpdated(const NamedTensors &inputs, Precision precision, at::Device device) const {
@@ -284,7 +332,7 @@ Status InputChecker::bind(const NamedTensors &inputs, const std::map<std::string
                                std::to_string(data[i]) + " at element " + std::to_string(i) + ", expected 0 to " +
                                std::to_string(limit - 1));
   }
-  return Status();
+  return checkRings(inputs, sizes);
 }
 
 } // namespace morph

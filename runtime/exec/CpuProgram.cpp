@@ -118,7 +118,7 @@ std::vector<at::Tensor> CpuProgram::interpret(Launched &launched, const std::vec
 Status CpuProgram::run(size_t i, const Prepared *, const std::vector<at::Tensor> &operands,
                        const std::vector<at::Tensor> &results, ScratchMemory scratch) {
   if (launches_[i] < 0) {
-    const KernelCall call{plan_, plan_.instructions[i], operands, results, scratch.begin};
+    const KernelCall call{plan_, plan_.instructions[i], operands, results, {scratch.begin, scratch.bytes}};
     if (begins_[i] >= 0)
       runByDocument(*kernels_[i], call, begins_[i]);
     else

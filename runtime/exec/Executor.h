@@ -58,8 +58,8 @@ public:
   /// updates is written where the input lies, and an output that is an updated input is the tensor that was given. What
   /// the gates leave out is not computed (runtime/plan/Demand.h), nor what only outputs need that are `given`, of an
   /// earlier run on the same inputs. Errors: a missing input, a wrong rank, dtype or size, token ids out of range; an
-  /// input that is updated but not contiguous, of the precision's type and alone in its memory; what is given and no
-  /// output, or of another shape.
+  /// input that is updated but not contiguous, of the precision's type and alone in its memory; positions that see more
+  /// of a ring than it keeps; what is given and no output, or of another shape.
   StatusOr<NamedTensors> run(const NamedTensors &inputs, const NamedTensors &given = {});
 
   /// As `run`, with autograd recording and tensors of their own, for the tests' oracle: masters must be set to require

@@ -11,10 +11,10 @@
 #include "runtime/kernels/Kernel.h"
 #include "runtime/kernels/ScratchAllocator.h"
 #include "runtime/kernels/SmallProducts.h"
+#include "runtime/plan/Rings.h"
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <limits>
 
 namespace morph {
@@ -71,8 +71,7 @@ Problem problemOf(const KernelCall &call, size_t first, bool hasOffset) {
   const AttentionProblem raw = p.raw();
   for (int64_t b = 0; b < q.size(0); ++b) {
     // The keys that any of the queries sees, but for padding.
-    const int64_t position = raw.position(b),
-                  seen = std::min(position, p.window > 0 ? p.window - 1 : position) + q.size(1);
+    const int64_t position = raw.position(b), seen = plan::positionsSeen(position, q.size(1), p.window);
     TORCH_CHECK(position >= 0 && seen <= k.size(1), call.instruction.op, ": ", q.size(1), " queries from position ",
                 position, " on see ", seen, " keys, but there are ", k.size(1));
   }
@@ -137,14 +136,14 @@ at::Tensor factor(ScratchAllocator &scratch, const at::Tensor &x, at::ScalarType
 }
 
 template <typename E, typename T, typename C = E>
-void attendAs(const Problem &p, const at::Tensor &out, const at::Tensor &lse, void *scratch) {
+void attendAs(const Problem &p, const at::Tensor &out, const at::Tensor &lse, ScratchAllocator scratch) {
   attentionForward<E, T, C>(p.raw(), dataOf<C>(p.q_BTHD), dataOf<C>(p.k_BSGD), dataOf<C>(p.v_BSGD),
                             out.mutable_data_ptr<T>(), lse.defined() ? lse.mutable_data_ptr<T>() : nullptr,
                             at::get_num_threads(), scratch);
 }
 
 /// The forward into `out` and, where it is defined, `lse`.
-void attend(const Problem &p, const at::Tensor &out, const at::Tensor &lse, void *scratch) {
+void attend(const Problem &p, const at::Tensor &out, const at::Tensor &lse, ScratchAllocator scratch) {
   if (p.type == at::kDouble)
     attendAs<double, double>(p, out, lse, scratch);
   else if (p.type == at::kBFloat16)
@@ -156,7 +155,7 @@ void attend(const Problem &p, const at::Tensor &out, const at::Tensor &lse, void
 }
 
 template <typename E, typename T> void attendGradient(const KernelCall &call, const Problem &p) {
-  ScratchAllocator scratch(call.scratch);
+  ScratchAllocator scratch = call.scratch;
   const T *out, *lse;
   if (call.operands[kLse].defined()) {
     out = dataOf<T>(call.operands[kOut]);
@@ -165,7 +164,7 @@ template <typename E, typename T> void attendGradient(const KernelCall &call, co
     // The forward once more, the very same; its result lies where dq will.
     const std::vector<int64_t> shape = {p.q_BTHD.size(0), p.q_BTHD.size(2), p.queries()};
     T *const found = scratch.take<T>(shape[0] * shape[1] * shape[2]);
-    attend(p, call.results[0], at::from_blob(found, shape, call.results[0].options()), scratch.rest());
+    attend(p, call.results[0], at::from_blob(found, shape, call.results[0].options()), scratch);
     out = resultOf<T>(call, 0);
     lse = found;
   }
@@ -173,7 +172,7 @@ template <typename E, typename T> void attendGradient(const KernelCall &call, co
                    v = factor(scratch, p.v_BSGD, p.type), dO = factor(scratch, call.operands[0], p.type);
   attentionBackward<E, T>(p.raw(), dataOf<E>(dO), dataOf<E>(q), dataOf<E>(k), dataOf<E>(v), out, lse,
                           resultOf<T>(call, 0), resultOf<T>(call, 1), resultOf<T>(call, 2), at::get_num_threads(),
-                          scratch.rest());
+                          scratch);
 }
 
 void attention(const KernelCall &call) {

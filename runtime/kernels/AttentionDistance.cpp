@@ -23,6 +23,7 @@ struct Problem {
   int64_t batch, length, heads, groups, width;
   double scale;
   int64_t window; ///< At most the length.
+  double softcap; ///< 0: none.
   int64_t firstSeen(int64_t query) const { return std::max<int64_t>(0, query - window + 1); }
 };
 
@@ -31,15 +32,18 @@ struct Problem {
 template <typename T>
 double blockDistance(const Problem &p, int64_t number, Matrix<const T> q, Matrix<const T> k, const T *distances,
                      T *scores, RowSums<T> *sums) {
+  const T factor = T(p.softcap > 0 ? p.softcap : p.scale); // Of what takes the products' place.
   const int64_t begin = number * kQueryBlock, rows = std::min(kQueryBlock, p.length - begin), end = begin + rows;
   std::fill(sums, sums + rows, RowSums<T>{0, 0, 0});
   for (int64_t at = p.firstSeen(begin) / kKeyBlock * kKeyBlock; at < end; at += kKeyBlock) {
     const int64_t n = std::min(kKeyBlock, end - at);
     multiply(false, true, rows, n, p.width, T(1), q.below(begin), k.below(at), T(0), Matrix<T>{scores, n});
+    if (p.softcap > 0)
+      capRow(scores, rows * n, T(p.scale / p.softcap));
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t query = begin + i, first = std::clamp<int64_t>(p.firstSeen(query) - at, 0, n),
                     last = std::clamp<int64_t>(query + 1 - at, 0, n);
-      addInner(scores + i * n, distances - (query - at), first, last, n, T(p.scale), sums + i);
+      addInner(scores + i * n, distances - (query - at), first, last, n, factor, sums + i);
     }
   }
   double sum = 0;
@@ -52,7 +56,7 @@ template <typename T> void measure(const KernelCall &call, const Problem &p, T *
   const T *const q = call.operands[0].const_data_ptr<T>(), *const k = call.operands[1].const_data_ptr<T>();
   const int threads = at::get_num_threads();
   const int64_t blocks = blocksOf(p.length, kQueryBlock), tasks = p.batch * p.heads * blocks;
-  ScratchAllocator scratch(call.scratch);
+  ScratchAllocator scratch = call.scratch;
   double *const parts = scratch.take<double>(tasks);
   T *const row = scratch.take<T>(p.length + kQueryBlock + kKeyBlock);
   for (int64_t i = 0; i < p.length + kQueryBlock + kKeyBlock; ++i)
@@ -84,8 +88,14 @@ void attentionDistance(const KernelCall &call) {
               "attention_distance: expected q [B,T,H,D] and k [B,T,G,D] with H a multiple of G, but got ", q.sizes(),
               " and ", k.sizes());
   const int64_t window = call.flag("window") ? call.integer("window") : q.size(1);
-  const Problem p{
-      q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), call.number("scale"), std::min(window, q.size(1))};
+  const Problem p{q.size(0),
+                  q.size(1),
+                  q.size(2),
+                  k.size(2),
+                  q.size(3),
+                  call.number("scale"),
+                  std::min(window, q.size(1)),
+                  call.flag("softcap") ? call.number("softcap") : 0};
   withType(call.results[0], [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
     measure<T>(call, p, call.results[0].mutable_data_ptr<T>());

@@ -32,23 +32,27 @@ template <int n> MORPH_INLINE Lanes<float, n> load(const Bf16 *x) {
   return __builtin_bit_cast(Lanes<float, n>, bits << 16);
 }
 template <int n> MORPH_INLINE void store(float *y, Lanes<float, n> x) { *reinterpret_cast<Lanes<float, n> *>(y) = x; }
-/// To the nearest, ties to even, as roundToBf16; of numbers.
+/// To the nearest, ties to even; what is not a number stays so: as roundToBf16.
 template <int n> MORPH_INLINE void store(Bf16 *y, Lanes<float, n> x) {
   typedef uint16_t Halves __attribute__((vector_size(2 * n), aligned(2), may_alias));
-  const auto bits = __builtin_bit_cast(typename Vector<float, n>::Bits, x);
-  *reinterpret_cast<Halves *>(y) = __builtin_convertvector((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16, Halves);
+  using Bits = typename Vector<float, n>::Bits;
+  Bits bits = __builtin_bit_cast(Bits, x), rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16,
+       none = Bits{} + 0x7fc0u;
+  *reinterpret_cast<Halves *>(y) = __builtin_convertvector((bits & 0x7fffffffu) > 0x7f800000u ? none : rounded, Halves);
 }
 
-/// tanh(x), absolute error below 2e-7 and small beside small x: its series up to x = 0.3, else by exp(-2 |x|).
+/// tanh(x), absolute error below 2e-7 and small beside small x: its series up to x = 0.3, else by exp(-2 |x|). Not a
+/// number stays that.
 MORPH_INLINE float fastTanh(float x) {
   const float square = x * x, size = x < 0 ? -x : x;
   const float series =
       x * (1 + square * (-1.0f / 3 + square * (2.0f / 15 + square * (-17.0f / 315 + square * (62.0f / 2835)))));
-  const float e = expInRange(-2 * (size < 40.0f ? size : 40.0f));
+  const float e = expInRange(-2 * (size > 40.0f ? 40.0f : size));
   const float quotient = (1 - e) / (1 + e);
   return size < 0.3f ? series : x < 0 ? -quotient : quotient;
 }
 
+/// y where one is not a number.
 template <int n> MORPH_INLINE Lanes<float, n> greater(Lanes<float, n> x, Lanes<float, n> y) { return x > y ? x : y; }
 template <int n> MORPH_INLINE float sumOf(Lanes<float, n> x) {
   float sum = 0;
@@ -58,9 +62,10 @@ template <int n> MORPH_INLINE float sumOf(Lanes<float, n> x) {
 }
 template <int n> MORPH_INLINE double sumOf(double x) { return x; }
 
-/// fastExp for x up to 0.
+/// fastExp for x up to 0. Not a number stays that, as it does in the sum of a row.
 template <int n> MORPH_INLINE Lanes<float, n> expOf(Lanes<float, n> x) {
-  return expInRange<typename Vector<float, n>::Bits>(greater<n>(x, Lanes<float, n>{} - 80.0f));
+  Lanes<float, n> least = Lanes<float, n>{} - 80.0f;
+  return expInRange<typename Vector<float, n>::Bits>(x < least ? least : x);
 }
 template <int n> MORPH_INLINE double expOf(double x) { return fastExp(x); }
 
@@ -131,7 +136,8 @@ template <int n> MORPH_INLINE double greatest(const double *x, int64_t first, in
   return most;
 }
 
-/// A row's `most` with these keys, and what the sums before are worth then. Before the first key there are none.
+/// A row's `most` with these keys, and what the sums before are worth then. Before the first key there are none. A
+/// product that is not a number may be left out of `most`: its exponential is not a number, and so is the row's sum.
 template <typename T, int n> MORPH_INLINE T raise(const T *x, int64_t first, int64_t last, T scale, RowSums<T> *sums) {
   const T most = greatest<n>(x, first, last, sums->sum == 0 ? x[first] : sums->most);
   const T factor = sums->sum == 0 ? T(0) : most > sums->most ? fastExp(scale * (sums->most - most)) : T(1);

@@ -280,10 +280,9 @@ void backwardBlock(const AttentionProblem &p, const Head<E, T> &x, const Queries
 template <typename E, typename T> class Backward {
 public:
   Backward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, const T *o, const T *lse, T *dq,
-           T *dk, T *dv, int threads, void *workspace)
+           T *dk, T *dv, int threads, ScratchAllocator scratch)
       : p_(p), s_(p.sizes), dO_(dO), q_(q), k_(k), v_(v), o_(o), lse_(lse), dq_(dq), dk_(dk), dv_(dv),
-        threads_(threads), group_(s_.heads / s_.groups), blocks_(blocksOf(s_.queries, kQueryBlock)),
-        scratch_(workspace) {
+        threads_(threads), group_(s_.heads / s_.groups), blocks_(blocksOf(s_.queries, kQueryBlock)), scratch_(scratch) {
     inner_ = scratch_.take<T>(s_.batch * s_.heads * s_.queries);
     for (int thread = 0; thread < threads; ++thread)
       buffers_.emplace_back(scratch_, s_);
@@ -435,9 +434,8 @@ private:
 
 template <typename E, typename T, typename C>
 void attentionForward(const AttentionProblem &p, const C *q, const C *k, const C *v, T *o, T *lse, int threads,
-                      void *workspace) {
+                      ScratchAllocator scratch) {
   const AttentionSizes &s = p.sizes;
-  ScratchAllocator scratch(workspace);
   if (insideTasks())
     threads = 1;
   if constexpr (std::is_same_v<E, T>)
@@ -462,17 +460,17 @@ void attentionForward(const AttentionProblem &p, const C *q, const C *k, const C
 
 template <typename E, typename T>
 void attentionBackward(const AttentionProblem &p, const E *dO, const E *q, const E *k, const E *v, const T *o,
-                       const T *lse, T *dq, T *dk, T *dv, int threads, void *workspace) {
-  Backward<E, T>{p, dO, q, k, v, o, lse, dq, dk, dv, threads, workspace}.run();
+                       const T *lse, T *dq, T *dk, T *dv, int threads, ScratchAllocator scratch) {
+  Backward<E, T>{p, dO, q, k, v, o, lse, dq, dk, dv, threads, scratch}.run();
 }
 
 template void attentionForward<float, float, Bf16>(const AttentionProblem &, const Bf16 *, const Bf16 *, const Bf16 *,
-                                                   float *, float *, int, void *);
+                                                   float *, float *, int, ScratchAllocator);
 #define MORPH_INSTANTIATE(E, T)                                                                                        \
   template void attentionForward<E, T, E>(const AttentionProblem &, const E *, const E *, const E *, T *, T *, int,    \
-                                          void *);                                                                     \
+                                          ScratchAllocator);                                                           \
   template void attentionBackward<E, T>(const AttentionProblem &, const E *, const E *, const E *, const E *,          \
-                                        const T *, const T *, T *, T *, T *, int, void *);
+                                        const T *, const T *, T *, T *, T *, int, ScratchAllocator);
 MORPH_INSTANTIATE(float, float)
 MORPH_INSTANTIATE(Bf16, float)
 MORPH_INSTANTIATE(double, double)

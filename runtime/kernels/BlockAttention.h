@@ -11,7 +11,7 @@
 #define MORPH_RUNTIME_KERNELS_BLOCKATTENTION_H
 
 #include "runtime/kernels/Bf16.h"
-#include "runtime/plan/Workspace.h"
+#include "runtime/kernels/ScratchAllocator.h"
 
 #include <cstdint>
 
@@ -35,18 +35,18 @@ struct AttentionProblem {
 
 /// o [B,T,H,D] = softmax(scale q k^T) v for q [B,T,H,D] and k, v [B,S,G,D], of which the keys that any query sees are
 /// no more than S. A row that sees no key gives zero. `lse`, unless null: [B,H,T], the logarithms of the rows' sums of
-/// exp(scale q k^T), infinity where a row sees no key. `workspace`: plan::attentionWorkspace bytes, aligned to 64.
+/// exp(scale q k^T), infinity where a row sees no key. `scratch`: plan::attentionWorkspace bytes, aligned to 64.
 template <typename E, typename T, typename C>
 void attentionForward(const AttentionProblem &problem, const C *q, const C *k, const C *v, T *o, T *lse, int threads,
-                      void *workspace);
+                      ScratchAllocator scratch);
 
 /// The gradients dq, dk and dv for that of o, all written whole; the last query stands at the last key. With S = scale
 /// q k^T and P = exp(S - lse): dS = scale P * (dP - rowsum(do * o)) with dP = do v^T; dq = dS k, dk = dS^T q, dv = P^T
-/// do. `o` and `lse` are the forward's; o may lie where dq will. `workspace`: plan::attentionGradWorkspace bytes,
-/// aligned to 64.
+/// do. `o` and `lse` are the forward's; o may lie where dq will. `scratch`: plan::attentionGradWorkspace bytes, aligned
+/// to 64.
 template <typename E, typename T>
 void attentionBackward(const AttentionProblem &problem, const E *dO, const E *q, const E *k, const E *v, const T *o,
-                       const T *lse, T *dq, T *dk, T *dv, int threads, void *workspace);
+                       const T *lse, T *dq, T *dk, T *dv, int threads, ScratchAllocator scratch);
 
 } // namespace morph
 

@@ -18,14 +18,15 @@ template <typename T, StateUpdate update, bool channels> class Recurrence {
   static constexpr int64_t kReads = Chunk::kReads, kWrites = Chunk::kWrites;
 
 public:
-  Recurrence(const RecurrenceProblem<T> &p, int threads, void *workspace, bool gradient)
+  Recurrence(const RecurrenceProblem<T> &p, int threads, ScratchAllocator scratch, bool gradient)
       : p_(p), s_(p.sizes), threads_(insideTasks() ? 1 : threads), gradient_(gradient),
         findsStates_(!gradient || !p.states), findsWritten_(!gradient || !p.written),
-        workspace_(static_cast<char *>(workspace)), chunkBytes_(plan::detail::chunkScratch(s_, sizeof(T), gradient)),
-        headBytes_(plan::detail::headScratch(s_, sizeof(T), gradient)), headMemory_(workspace_ + threads * chunkBytes_),
+        chunkBytes_(plan::detail::chunkScratch(s_, sizeof(T), gradient)),
+        headBytes_(plan::detail::headScratch(s_, sizeof(T), gradient)),
+        chunkMemory_(scratch.take<char>(threads * chunkBytes_)),
+        headMemory_(scratch.take<char>((plan::headsSuffice(s_, threads) ? threads : s_.batch * s_.heads) * headBytes_)),
         whole_(plan::headsSuffice(s_, threads_)),
-        decaySums_(reinterpret_cast<T *>(
-            headMemory_ + (plan::headsSuffice(s_, threads) ? threads : s_.batch * s_.heads) * headBytes_)) {}
+        decaySums_(gradient ? scratch.take<T>(s_.batch * s_.heads * s_.chunks()) : nullptr) {}
 
   void forward(T *o, T *stateAfter) {
     if (s_.length == 1 && !p_.states && !p_.written)
@@ -172,10 +173,12 @@ private:
     });
   }
 
-  Chunk chunkOf(int thread) const { return {ScratchAllocator(workspace_ + thread * chunkBytes_), s_, gradient_}; }
+  Chunk chunkOf(int thread) const {
+    return {ScratchAllocator(chunkMemory_ + thread * chunkBytes_, chunkBytes_), s_, gradient_};
+  }
   /// Of head `index`, in the memory of a thread where heads are whole, else of the head.
   Kept<T> keptOf(int64_t which, int64_t index) const {
-    return {ScratchAllocator(headMemory_ + which * headBytes_), p_, index, gradient_};
+    return {ScratchAllocator(headMemory_ + which * headBytes_, headBytes_), p_, index, gradient_};
   }
   /// The state before chunk `number`, or after the last one.
   Matrix<T> stateAt(const Kept<T> &kept, int64_t number) const {
@@ -465,25 +468,24 @@ private:
   int threads_;
   bool gradient_;
   bool findsStates_, findsWritten_; ///< Or the problem has them.
-  char *workspace_;
   int64_t chunkBytes_, headBytes_;
-  char *headMemory_;
+  char *chunkMemory_, *headMemory_;
   bool whole_;
   T *decaySums_; ///< [B,H,chunks]: what a chunk adds to the gradient of a head's decay.
 };
 
 /// Calls `run` with the recurrence of the problem's form.
 template <typename T, typename Run>
-void withRecurrence(const RecurrenceProblem<T> &p, int threads, void *workspace, bool gradient, Run run) {
+void withRecurrence(const RecurrenceProblem<T> &p, int threads, ScratchAllocator scratch, bool gradient, Run run) {
   auto withUpdate = [&](auto channels) {
     constexpr bool each = decltype(channels)::value;
     switch (p.sizes.update) {
     case StateUpdate::Add:
-      return run(Recurrence<T, StateUpdate::Add, each>(p, threads, workspace, gradient));
+      return run(Recurrence<T, StateUpdate::Add, each>(p, threads, scratch, gradient));
     case StateUpdate::Delta:
-      return run(Recurrence<T, StateUpdate::Delta, each>(p, threads, workspace, gradient));
+      return run(Recurrence<T, StateUpdate::Delta, each>(p, threads, scratch, gradient));
     case StateUpdate::Free:
-      return run(Recurrence<T, StateUpdate::Free, each>(p, threads, workspace, gradient));
+      return run(Recurrence<T, StateUpdate::Free, each>(p, threads, scratch, gradient));
     }
   };
   if (p.sizes.channelDecay)
@@ -495,21 +497,22 @@ void withRecurrence(const RecurrenceProblem<T> &p, int threads, void *workspace,
 } // namespace
 
 template <typename T>
-void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads, void *workspace) {
-  withRecurrence(problem, threads, workspace, false, [&](auto recurrence) { recurrence.forward(o, stateAfter); });
+void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads,
+                       ScratchAllocator scratch) {
+  withRecurrence(problem, threads, scratch, false, [&](auto recurrence) { recurrence.forward(o, stateAfter); });
 }
 
 template <typename T>
 void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const RecurrenceGradients<T> &gradients,
-                        int threads, void *workspace) {
-  withRecurrence(problem, threads, workspace, true, [&](auto recurrence) { recurrence.backward(dO, gradients); });
+                        int threads, ScratchAllocator scratch) {
+  withRecurrence(problem, threads, scratch, true, [&](auto recurrence) { recurrence.backward(dO, gradients); });
 }
 
-template void recurrenceForward<float>(const RecurrenceProblem<float> &, float *, float *, int, void *);
-template void recurrenceForward<double>(const RecurrenceProblem<double> &, double *, double *, int, void *);
+template void recurrenceForward<float>(const RecurrenceProblem<float> &, float *, float *, int, ScratchAllocator);
+template void recurrenceForward<double>(const RecurrenceProblem<double> &, double *, double *, int, ScratchAllocator);
 template void recurrenceBackward<float>(const RecurrenceProblem<float> &, const float *,
-                                        const RecurrenceGradients<float> &, int, void *);
+                                        const RecurrenceGradients<float> &, int, ScratchAllocator);
 template void recurrenceBackward<double>(const RecurrenceProblem<double> &, const double *,
-                                         const RecurrenceGradients<double> &, int, void *);
+                                         const RecurrenceGradients<double> &, int, ScratchAllocator);
 
 } // namespace morph

@@ -44,7 +44,7 @@
 #ifndef MORPH_RUNTIME_KERNELS_CHUNKEDRECURRENCE_H
 #define MORPH_RUNTIME_KERNELS_CHUNKEDRECURRENCE_H
 
-#include "runtime/plan/Workspace.h"
+#include "runtime/kernels/ScratchAllocator.h"
 
 #include <cstdint>
 
@@ -78,17 +78,17 @@ template <typename T> struct RecurrenceGradients {
     *dErase = nullptr; ///< Like their operands.
 };
 
-/// o [B,T,H,V], and the state after the last position, which may be `state`. `workspace`: plan::recurrenceWorkspace
+/// o [B,T,H,V], and the state after the last position, which may be `state`. `scratch`: plan::recurrenceWorkspace
 /// bytes, aligned to 64.
 template <typename T>
-void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads, void *workspace);
+void recurrenceForward(const RecurrenceProblem<T> &problem, T *o, T *stateAfter, int threads, ScratchAllocator scratch);
 
 /// The gradients for dO [B,T,H,V] and a zero gradient of the state after the last position: the same bits whether the
 /// problem has `states` and `written`, which of chunks as long as a head is wide are as large as q each, or not.
-/// `workspace`: plan::recurrenceGradWorkspace bytes, aligned to 64.
+/// `scratch`: plan::recurrenceGradWorkspace bytes, aligned to 64.
 template <typename T>
 void recurrenceBackward(const RecurrenceProblem<T> &problem, const T *dO, const RecurrenceGradients<T> &gradients,
-                        int threads, void *workspace);
+                        int threads, ScratchAllocator scratch);
 
 } // namespace morph
 

@@ -28,8 +28,9 @@ bool areWhole(const std::vector<DocumentSpan> &documents, const at::Tensor &begi
 DocumentParts::DocumentParts(const plan::Plan &plan, const plan::Instruction &instruction, int64_t begins) {
   const int64_t value = instruction.operands[static_cast<size_t>(begins)];
   const std::vector<plan::Dim> &shape = plan.values[static_cast<size_t>(value)].shape;
-  TORCH_CHECK(std::holds_alternative<std::string>(shape[0]) && std::holds_alternative<std::string>(shape[1]),
-              instruction.op, ": the dimensions of begins need names");
+  TORCH_CHECK(std::holds_alternative<std::string>(shape[0]) && std::holds_alternative<std::string>(shape[1]) &&
+                  shape[0] != shape[1],
+              instruction.op, ": the dimensions of begins need names of their own");
   for (int64_t operand : instruction.operands)
     operandAxes.push_back(plan::documentAxes(plan, value, operand));
   for (int64_t result : instruction.results)

@@ -41,11 +41,11 @@ void topKSoftmax(const KernelCall &call) {
         const T *const x = x_NE + n * experts;
         T *const y = y_NE + n * experts;
         findGreatest(x, experts, count, order.data());
-        const T shift = logSumExpRow(x, experts);
+        const LogSumExp<T> all = logSumExpRow(x, experts);
         std::fill_n(y, experts, T(0));
         T sum = 0;
         for (int64_t k = 0; k < count; ++k)
-          sum += y[order[static_cast<size_t>(k)]] = std::exp(x[order[static_cast<size_t>(k)]] - shift);
+          sum += y[order[static_cast<size_t>(k)]] = std::exp(all.logOf(x[order[static_cast<size_t>(k)]]));
         for (int64_t k = 0; normalised && k < count; ++k)
           y[order[static_cast<size_t>(k)]] /= sum;
       }
@@ -80,9 +80,9 @@ void topKSoftmaxGrad(const KernelCall &call) {
         T sum = 0;
         for (int64_t e = 0; e < experts; ++e)
           sum += y[e] * dy[e];
-        const T shift = normalised ? T(0) : logSumExpRow(x, experts);
+        const LogSumExp<T> all = normalised ? LogSumExp<T>() : logSumExpRow(x, experts);
         for (int64_t e = 0; e < experts; ++e) {
-          const T share = normalised ? y[e] : std::exp(x[e] - shift);
+          const T share = normalised ? y[e] : std::exp(all.logOf(x[e]));
           dx[e] = share * ((y[e] != 0 ? dy[e] : T(0)) - sum);
         }
       }
@@ -193,7 +193,7 @@ void experts(const KernelCall &call) {
     using Sum = decltype(sum);
     using Factor = decltype(factor);
     const int64_t block = std::min(moe.rows, plan::kExpertRows), width = moe.width, inner = moe.inner;
-    ScratchAllocator scratch(call.scratch);
+    ScratchAllocator scratch = call.scratch;
     int64_t *const list = scratch.take<int64_t>(block);
     Factor *const x_RC = scratch.take<Factor>(block * width), *const a_RF = scratch.take<Factor>(block * inner);
     Sum *const h_RW = scratch.take<Sum>(block * 2 * inner), *const z_RC = scratch.take<Sum>(block * width);
@@ -232,7 +232,7 @@ void expertsInputGrad(const KernelCall &call) {
     using Sum = decltype(sum);
     using Factor = decltype(factor);
     const int64_t block = std::min(moe.rows, plan::kExpertRows), width = moe.width, inner = moe.inner;
-    ScratchAllocator scratch(call.scratch);
+    ScratchAllocator scratch = call.scratch;
     int64_t *const list = scratch.take<int64_t>(block);
     Factor *const x_RC = scratch.take<Factor>(block * width), *const dh_RW = scratch.take<Factor>(block * 2 * inner);
     Sum *const h_RW = scratch.take<Sum>(block * 2 * inner), *const da_RF = scratch.take<Sum>(block * inner);
@@ -264,7 +264,7 @@ void expertsWeightGrad(const KernelCall &call) {
     using Sum = decltype(sum);
     using Factor = decltype(factor);
     const int64_t block = std::min(moe.rows, plan::kExpertRows), width = moe.width, inner = moe.inner;
-    ScratchAllocator scratch(call.scratch);
+    ScratchAllocator scratch = call.scratch;
     int64_t *const list = scratch.take<int64_t>(block);
     Factor *const x_RC = scratch.take<Factor>(block * width), *const dy_RC = scratch.take<Factor>(block * width);
     Factor *const a_RF = scratch.take<Factor>(block * inner), *const dh_RW = scratch.take<Factor>(block * 2 * inner);

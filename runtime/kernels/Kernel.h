@@ -5,6 +5,7 @@
 #ifndef MORPH_RUNTIME_KERNELS_KERNEL_H
 #define MORPH_RUNTIME_KERNELS_KERNEL_H
 
+#include "runtime/kernels/ScratchAllocator.h"
 #include "runtime/plan/Plan.h"
 
 #include <ATen/ATen.h>
@@ -35,7 +36,7 @@ struct KernelCall {
   /// op table lets be computed in place may lie in the operand's memory; the others overlap nothing.
   const std::vector<at::Tensor> &results;
   /// plan::scratchBytes of memory, aligned to 64.
-  void *scratch = nullptr;
+  ScratchAllocator scratch{nullptr, 0};
 
   int64_t integer(const std::string &name) const { return std::get<int64_t>(instruction.attributes.at(name)); }
   double number(const std::string &name) const { return std::get<double>(instruction.attributes.at(name)); }

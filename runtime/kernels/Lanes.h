@@ -38,7 +38,6 @@ MORPH_INLINE void storeLanes(Bf16 *y, Lanes x) {
     y[i] = roundToBf16(x[i]);
 }
 
-MORPH_INLINE Lanes greater(Lanes x, Lanes y) { return x > y ? x : y; }
 MORPH_INLINE float sumOf(Lanes x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 MORPH_INLINE double sumOf(double x) { return x; }
 

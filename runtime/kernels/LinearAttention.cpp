@@ -76,9 +76,9 @@ int64_t lines(const plan::LinearAttentionSizes &s) { return s.batch * s.length *
 
 /// The outputs before the normaliser divides them; `p` has its values.
 template <typename T>
-void computeSums(const RecurrenceProblem<T> &p, const T *bonus, T *sums, T *stateAfter, void *workspace) {
+void computeSums(const RecurrenceProblem<T> &p, const T *bonus, T *sums, T *stateAfter, ScratchAllocator scratch) {
   const int threads = at::get_num_threads();
-  recurrenceForward<T>(p, sums, stateAfter, threads, workspace);
+  recurrenceForward<T>(p, sums, stateAfter, threads, scratch);
   if (bonus)
     addBonus<T>(p, bonus, sums, threads);
 }
@@ -107,7 +107,7 @@ void forwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor &
   extendValues(p, scratch);
   T *const out = o.mutable_data_ptr<T>();
   T *const sums = x.normaliser ? scratch.take<T>(lines(p.sizes) * p.sizes.valueWidth) : out;
-  computeSums(p, dataOf<T>(x.bonus_HK), sums, state.mutable_data_ptr<T>(), scratch.rest());
+  computeSums(p, dataOf<T>(x.bonus_HK), sums, state.mutable_data_ptr<T>(), scratch);
   if (x.normaliser)
     normalise<T>(p.sizes, x.normaliser, sums, out, at::get_num_threads());
 }
@@ -139,7 +139,7 @@ void backwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor 
     T *const sums = scratch.take<T>(lines(s) * s.valueWidth), *const d = scratch.take<T>(lines(s) * s.valueWidth),
              *const after = scratch.take<T>(s.batch * s.heads * s.width * s.valueWidth);
     to.dv = scratch.take<T>(lines(s) * s.valueWidth);
-    computeSums(p, bonus, sums, after, scratch.rest());
+    computeSums(p, bonus, sums, after, scratch);
     normaliseGradient<T>(s, x.normaliser, sums, dSums, d, threads);
     dSums = d;
   }
@@ -148,7 +148,7 @@ void backwardInto(const LinearAttentionInputs &x, bool rounds, const at::Tensor 
     to.dk = scratch.take<T>(lines(s) * s.width);
   }
   addKept(kept, p);
-  recurrenceBackward<T>(p, dSums, to, threads, scratch.rest());
+  recurrenceBackward<T>(p, dSums, to, threads, scratch);
   if (bonus)
     addBonusGradients<T>(p, bonus, dSums, to, dBonus, threads);
   if (x.normaliser)
@@ -175,7 +175,7 @@ void linearAttention(const KernelCall &call) {
     kept.states_BHNKW = call.results[next++];
   if (call.flag("keep_written"))
     kept.written_BTHW = call.results[next];
-  ScratchAllocator scratch(call.scratch);
+  ScratchAllocator scratch = call.scratch;
   const bool rounds = widen(x, scratch);
   if (x.q_BTGK.scalar_type() == at::kDouble)
     forwardInto<double>(x, rounds, call.results[0], call.results[1], kept, scratch);
@@ -185,7 +185,7 @@ void linearAttention(const KernelCall &call) {
 
 void linearAttentionGrad(const KernelCall &call) {
   LinearAttentionInputs x(call);
-  ScratchAllocator scratch(call.scratch);
+  ScratchAllocator scratch = call.scratch;
   const bool rounds = widen(x, scratch);
   const at::Tensor dO = widened(call.operands[0], scratch);
   const KeptTensors kept{call.operands[1], call.operands[2]};

@@ -8,26 +8,36 @@
 
 namespace morph {
 
-/// log(sum(exp(x))), shifted by the maximum.
-float logSumExpRow(const float *x, int64_t width);
-double logSumExpRow(const double *x, int64_t width);
-/// y = factor * exp(x - shift).
-void softmaxRow(const float *x, float *y, int64_t width, float shift, float factor);
-void softmaxRow(const double *x, double *y, int64_t width, double shift, double factor);
-/// sum(p * (log p - log q)) with log p = teacher - teacherShift, log q = student - studentShift.
-float klRow(const float *teacher, const float *student, int64_t width, float teacherShift, float studentShift);
-double klRow(const double *teacher, const double *student, int64_t width, double teacherShift, double studentShift);
-/// y = factor * q * (log q - log p - kl), with log p and log q as above: the gradient of sum(q * (log q - log p)),
-/// which is kl, by the student's logits.
-void reverseKlGradRow(const float *teacher, const float *student, float *y, int64_t width, float teacherShift,
-                      float studentShift, float kl, float factor);
-void reverseKlGradRow(const double *teacher, const double *student, double *y, int64_t width, double teacherShift,
-                      double studentShift, double kl, double factor);
-/// y = factor * (exp(student - studentShift) - exp(teacher - teacherShift)).
-void klGradRow(const float *teacher, const float *student, float *y, int64_t width, float teacherShift,
-               float studentShift, float factor);
-void klGradRow(const double *teacher, const double *student, double *y, int64_t width, double teacherShift,
-               double studentShift, double factor);
+/// log(sum(exp(x))) of a row in two parts: as one number it is rounded at the place of the row's largest element, and a
+/// divergence is a difference of such logarithms.
+template <typename T> struct LogSumExp {
+  T greatest = 0, rest = 0;
+
+  /// The logarithm of the softmax of an element.
+  T logOf(T x) const { return x - greatest - rest; }
+};
+
+LogSumExp<float> logSumExpRow(const float *x, int64_t width);
+LogSumExp<double> logSumExpRow(const double *x, int64_t width);
+/// y = factor * p, p being the softmax of x.
+void softmaxRow(const float *x, float *y, int64_t width, LogSumExp<float> sum, float factor);
+void softmaxRow(const double *x, double *y, int64_t width, LogSumExp<double> sum, double factor);
+/// sum(p * (log p - log q)), p and q being the softmax of teacher and student.
+float klRow(const float *teacher, const float *student, int64_t width, LogSumExp<float> teacherSum,
+            LogSumExp<float> studentSum);
+double klRow(const double *teacher, const double *student, int64_t width, LogSumExp<double> teacherSum,
+             LogSumExp<double> studentSum);
+/// y = factor * q * (log q - log p - kl), with p and q as above: the gradient of sum(q * (log q - log p)), which is kl,
+/// by the student's logits.
+void reverseKlGradRow(const float *teacher, const float *student, float *y, int64_t width, LogSumExp<float> teacherSum,
+                      LogSumExp<float> studentSum, float kl, float factor);
+void reverseKlGradRow(const double *teacher, const double *student, double *y, int64_t width,
+                      LogSumExp<double> teacherSum, LogSumExp<double> studentSum, double kl, double factor);
+/// y = factor * (q - p), with p and q as above.
+void klGradRow(const float *teacher, const float *student, float *y, int64_t width, LogSumExp<float> teacherSum,
+               LogSumExp<float> studentSum, float factor);
+void klGradRow(const double *teacher, const double *student, double *y, int64_t width, LogSumExp<double> teacherSum,
+               LogSumExp<double> studentSum, double factor);
 
 } // namespace morph
 

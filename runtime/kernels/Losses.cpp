@@ -30,8 +30,10 @@ void tokenNll(const KernelCall &call) {
     const T *x = logits_NV.const_data_ptr<T>();
     T *out = nll_N.mutable_data_ptr<T>();
     forRows(rows, width, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n)
-        out[n] = logSumExpRow(x + n * width, width) - x[n * width + target[n]];
+      for (int64_t n = begin; n < end; ++n) {
+        const LogSumExp<T> sum = logSumExpRow(x + n * width, width);
+        out[n] = sum.rest + (sum.greatest - x[n * width + target[n]]);
+      }
     });
   });
 }
@@ -62,8 +64,8 @@ std::vector<at::Tensor> klDivergenceReference(const KernelCall &call) {
   return {(p.exp() * (p - q)).sum(1)};
 }
 
-/// Calls body(n, teacher, student, width, teacherShift, studentShift) for every row of the logits [N,V] of both; a
-/// shift is the logarithm of a row's sum of exponentials.
+/// Calls body(n, teacher, student, width, teacherSum, studentSum) for every row of the logits [N,V] of both, with their
+/// LogSumExp.
 template <typename Body>
 void forLogitPairs(const at::Tensor &teacher_NV, const at::Tensor &student_NV, const Body &body) {
   TORCH_CHECK(teacher_NV.sizes() == student_NV.sizes(), "teacher ", teacher_NV.sizes(), ", student ",
@@ -84,9 +86,9 @@ void forLogitPairs(const at::Tensor &teacher_NV, const at::Tensor &student_NV, c
 void klDivergence(const KernelCall &call) {
   void *const out = call.results[0].mutable_data_ptr();
   forLogitPairs(call.operands[0], call.operands[1],
-                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
-                  static_cast<decltype(teacherShift) *>(out)[n] =
-                      klRow(teacher, student, width, teacherShift, studentShift);
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherSum, auto studentSum) {
+                  static_cast<decltype(teacherSum.rest) *>(out)[n] =
+                      klRow(teacher, student, width, teacherSum, studentSum);
                 });
 }
 
@@ -96,9 +98,9 @@ void klDivergenceGrad(const KernelCall &call) {
   const void *const dy = dy_N.const_data_ptr();
   void *const out = call.results[0].mutable_data_ptr();
   forLogitPairs(call.operands[1], student_NV,
-                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
-                  using T = decltype(teacherShift);
-                  klGradRow(teacher, student, static_cast<T *>(out) + n * width, width, teacherShift, studentShift,
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherSum, auto studentSum) {
+                  using T = decltype(teacherSum.rest);
+                  klGradRow(teacher, student, static_cast<T *>(out) + n * width, width, teacherSum, studentSum,
                             static_cast<const T *>(dy)[n]);
                 });
 }
@@ -111,9 +113,9 @@ std::vector<at::Tensor> reverseKlDivergenceReference(const KernelCall &call) {
 void reverseKlDivergence(const KernelCall &call) {
   void *const out = call.results[0].mutable_data_ptr();
   forLogitPairs(call.operands[0], call.operands[1],
-                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
-                  static_cast<decltype(teacherShift) *>(out)[n] =
-                      klRow(student, teacher, width, studentShift, teacherShift);
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherSum, auto studentSum) {
+                  static_cast<decltype(teacherSum.rest) *>(out)[n] =
+                      klRow(student, teacher, width, studentSum, teacherSum);
                 });
 }
 
@@ -123,10 +125,10 @@ void reverseKlDivergenceGrad(const KernelCall &call) {
   const void *const dy = dy_N.const_data_ptr();
   void *const out = call.results[0].mutable_data_ptr();
   forLogitPairs(call.operands[1], student_NV,
-                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherShift, auto studentShift) {
-                  using T = decltype(teacherShift);
-                  reverseKlGradRow(teacher, student, static_cast<T *>(out) + n * width, width, teacherShift,
-                                   studentShift, klRow(student, teacher, width, studentShift, teacherShift),
+                [&](int64_t n, auto *teacher, auto *student, int64_t width, auto teacherSum, auto studentSum) {
+                  using T = decltype(teacherSum.rest);
+                  reverseKlGradRow(teacher, student, static_cast<T *>(out) + n * width, width, teacherSum, studentSum,
+                                   klRow(student, teacher, width, studentSum, teacherSum),
                                    static_cast<const T *>(dy)[n]);
                 });
 }

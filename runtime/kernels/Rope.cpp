@@ -113,11 +113,12 @@ template <typename T> void rotate(const KernelCall &call, const plan::RopeTable 
   const int64_t blocks = plan::blocksOf(length, kPositions), tasks = x.size(0) * blocks;
   const int threads = x.numel() < kElementsAlone ? 1 : at::get_num_threads();
   const int64_t scratchEach = plan::ropeWorkspace(half, sizeof(T));
+  ScratchAllocator scratch = call.scratch;
+  char *const memory = scratch.take<char>(threads * scratchEach);
   const T *const from = x.const_data_ptr<T>();
   T *const to = call.results[0].mutable_data_ptr<T>();
   parallelTasks(threads, tasks, [&](int64_t task, int thread) {
-    Angles<T> angles(ScratchAllocator(static_cast<char *>(call.scratch) + thread * scratchEach), table,
-                     call.flag("inverse"));
+    Angles<T> angles(ScratchAllocator(memory + thread * scratchEach, scratchEach), table, call.flag("inverse"));
     const int64_t b = task / blocks, first = task % blocks * kPositions, last = std::min(length, first + kPositions);
     for (int64_t t = first; t < last; ++t) {
       if (t == first)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain loops of what no compiled kernel does: the rotation, and sums of squares. Arrays are contiguous,
-// rows follow each other, outputs do not overlap inputs. fp32 versions are compiled for several vector units.
+// Plain loops of what no compiled kernel does: the rotation, and sums of squares. Arrays are contiguous, rows follow
+// each other, an output may be its input, and overlaps none otherwise. fp32 versions are compiled for several vector
+// units.
 
 #ifndef MORPH_RUNTIME_KERNELS_ROWLOOPS_H
 #define MORPH_RUNTIME_KERNELS_ROWLOOPS_H

@@ -5,6 +5,7 @@
 
 #include "runtime/kernels/Kernel.h"
 #include "runtime/kernels/Rows.h"
+#include "runtime/kernels/ScratchAllocator.h"
 #include "runtime/kernels/Vectorize.h"
 
 #include <ATen/Parallel.h>
@@ -88,7 +89,8 @@ void shortConv(const KernelCall &call) {
   const int64_t taps = weight_C1W.size(2);
   withType(x_BTC, [&](auto *null) {
     using T = std::remove_pointer_t<decltype(null)>;
-    T *const rows = static_cast<T *>(call.scratch);
+    ScratchAllocator scratch = call.scratch;
+    T *const rows = scratch.take<T>(taps * weight_C1W.size(0));
     fillTapRows(weight_C1W, rows);
     convolve<T>(x_BTC.sizes(), taps, x_BTC.const_data_ptr<T>(), rows,
                 state.defined() ? state.const_data_ptr<T>() : nullptr, call.results[0].mutable_data_ptr<T>(),
@@ -160,7 +162,8 @@ void shortConvGrad(const KernelCall &call) {
   withType(x_BTC, [&](auto *null) {
     using T = std::remove_pointer_t<decltype(null)>;
     const T *const dy = dy_BTC.const_data_ptr<T>();
-    T *const rows = static_cast<T *>(call.scratch), *const sums = rows + taps * channels;
+    ScratchAllocator scratch = call.scratch;
+    T *const rows = scratch.take<T>(2 * taps * channels), *const sums = rows + taps * channels;
     fillTapRows(weight_C1W, rows);
     convolveBack<T>(x_BTC.sizes(), taps, dy, rows, call.results[0].mutable_data_ptr<T>());
     sumTapRows<T>(x_BTC.sizes(), taps, dy, x_BTC.const_data_ptr<T>(),

@@ -127,6 +127,8 @@ private:
       return setSize(constraint);
     case RuleKind::Divides:
       return checkDivides(constraint);
+    case RuleKind::AtMost:
+      return checkAtMost(constraint);
     case RuleKind::Range:
       return checkRange(constraint);
     case RuleKind::Positive:
@@ -337,6 +339,15 @@ private:
     if (a && b && *a > 0 && *b % *a == 0)
       return Status();
     return noMultiple(constraint, constraint.second, constraint.first);
+  }
+
+  Status checkAtMost(const ShapeRule &constraint) const {
+    const Dim value = valueOf(constraint.first), most = valueOf(constraint.second);
+    const int64_t *a = numberOf(value), *b = numberOf(most);
+    if (!a || !b || *a <= *b)
+      return Status();
+    return violated(constraint, describeTerm(constraint.first) + ", expected no more than " + constraint.second + ": " +
+                                    describeTerm(constraint.second));
   }
 
   Status checkRange(const ShapeRule &constraint) const {

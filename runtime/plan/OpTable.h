@@ -36,7 +36,21 @@ struct ResultRule {
   std::string shape;
 };
 
-enum class RuleKind { Shape, Size, Divides, Range, Positive, Real, OneOf, AtMostOne, Together, Trailing, Last, Table };
+enum class RuleKind {
+  Shape,
+  Size,
+  Divides,
+  AtMost,
+  Range,
+  Positive,
+  Real,
+  OneOf,
+  AtMostOne,
+  Together,
+  Trailing,
+  Last,
+  Table
+};
 
 /// A constraint of dialect/MorphBase.td, with its parameters in their order there.
 struct ShapeRule {

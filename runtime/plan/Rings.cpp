@@ -3,8 +3,6 @@
 
 #include "runtime/plan/OpTable.h"
 
-#include <algorithm>
-
 namespace morph::plan {
 
 std::map<std::string, int64_t> ringWindows(const Plan &plan) {

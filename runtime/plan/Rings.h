@@ -6,6 +6,8 @@
 
 #include "runtime/plan/Plan.h"
 
+#include <algorithm>
+
 namespace morph::plan {
 
 /// The most new tokens that go through a program at once: enough for its products, few beside windows and contexts.
@@ -16,6 +18,12 @@ std::map<std::string, int64_t> ringWindows(const Plan &plan);
 
 /// Slots of a ring for sequences of `positions`: all of them, or the window and a chunk after its first position.
 int64_t ringSlots(int64_t window, int64_t positions);
+
+/// How many positions `count` new ones from `first` on see with a window, themselves included; 0: they see all. A ring
+/// has a slot for each.
+inline int64_t positionsSeen(int64_t first, int64_t count, int64_t window) {
+  return count + (window > 0 ? std::min(first, window - 1) : first);
+}
 
 /// `sizes` with those of the plan's rings for sequences of `positions`, new tokens included.
 std::map<std::string, int64_t> withRings(std::map<std::string, int64_t> sizes, const Plan &plan, int64_t positions);

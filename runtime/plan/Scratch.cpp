@@ -55,6 +55,63 @@ int64_t widenedBytes(const ScratchSizes &d, const LinearAttentionSizes &s, int64
                        : 0;
 }
 
+/// The sizes of one document of a window, which is all that its kernel is called with (runtime/kernels/Documents.h).
+AttentionSizes ofDocument(AttentionSizes s, int64_t length) {
+  s.batch = 1;
+  s.queries = s.keys = length;
+  return s;
+}
+LinearAttentionSizes ofDocument(LinearAttentionSizes s, int64_t length) {
+  s.batch = 1;
+  s.length = length;
+  s.chunk = std::max<int64_t>(1, std::min(s.chunk, length));
+  return s;
+}
+
+/// The most that `bytesOf` says of the sizes that a kernel may be called with: `whole`, and where the instruction has
+/// `begins`, any document. Which tasks threads take depends on the sizes, so that one sequence, or a short one, may
+/// take more than many. Of one sequence the bytes grow with its length, but where it is longer than one of `lengths`,
+/// from where on other tasks are taken.
+template <typename Sizes, typename Bytes>
+int64_t mostOf(const ScratchSizes &d, const Sizes &whole, std::initializer_list<int64_t> lengths,
+               const Bytes &bytesOf) {
+  if (isHuge(whole))
+    return kHuge;
+  int64_t most = bytesOf(whole);
+  if (!d.has("begins"))
+    return most;
+  const int64_t longest = d('T');
+  for (int64_t length : lengths)
+    most = std::max(most, bytesOf(ofDocument(whole, std::min(length, longest))));
+  return std::max(most, bytesOf(ofDocument(whole, longest)));
+}
+
+// bf16 operands of attention are factors as they are, or widened: the forward's a block at a time, the backward's
+// whole.
+
+int64_t attentionBytes(const ScratchSizes &d, const AttentionSizes &sizes) {
+  const int threads = static_cast<int>(d.threads());
+  const bool half = d.isHalf("q");
+  const int64_t wide = attentionWorkspace(sizes, threads, d.sumBytes(), d.sumBytes(), half);
+  return half ? std::max(wide, attentionWorkspace(sizes, threads, 2, d.sumBytes())) : wide;
+}
+
+int64_t attentionGradBytes(const ScratchSizes &d, const AttentionSizes &sizes) {
+  const int threads = static_cast<int>(d.threads());
+  int64_t bytes = attentionGradWorkspace(sizes, threads, d.sumBytes(), d.sumBytes());
+  if (d.isHalf("q")) {
+    const int64_t queries = sizes.batch * sizes.queries * sizes.heads * sizes.width,
+                  keys = sizes.batch * sizes.keys * sizes.groups * sizes.width;
+    const int64_t copies = 2 * alignedBytes(4 * queries) + 2 * alignedBytes(4 * keys);
+    bytes = std::max(copies + bytes, attentionGradWorkspace(sizes, threads, 2, d.sumBytes()));
+  }
+  if (d.has("lse"))
+    return bytes;
+  // What the forward leaves is found first, in its scratch.
+  return alignedBytes(sizes.batch * sizes.heads * sizes.queries * d.sumBytes()) +
+         std::max(bytes, attentionBytes(d, sizes));
+}
+
 } // namespace
 
 bool ScratchSizes::isHalf(const std::string &operand) const {
@@ -69,17 +126,9 @@ int64_t ScratchSizes::frequencies() const {
   return static_cast<int64_t>(table->second.inverseFrequencies.size());
 }
 
-// bf16 operands of attention are factors as they are, or widened: the forward's a block at a time, the backward's
-// whole.
-
 int64_t attentionScratch(const ScratchSizes &d) {
-  const AttentionSizes sizes = attentionSizes(d);
-  if (isHuge(sizes))
-    return kHuge;
-  const int threads = static_cast<int>(d.threads());
-  const bool half = d.isHalf("q");
-  const int64_t wide = attentionWorkspace(sizes, threads, d.sumBytes(), d.sumBytes(), half);
-  return half ? std::max(wide, attentionWorkspace(sizes, threads, 2, d.sumBytes())) : wide;
+  // A single query is decoded.
+  return mostOf(d, attentionSizes(d), {1}, [&](const AttentionSizes &sizes) { return attentionBytes(d, sizes); });
 }
 
 int64_t attentionDistanceScratch(const ScratchSizes &d) {
@@ -88,37 +137,27 @@ int64_t attentionDistanceScratch(const ScratchSizes &d) {
 }
 
 int64_t attentionGradScratch(const ScratchSizes &d) {
-  const AttentionSizes sizes = attentionSizes(d);
-  if (isHuge(sizes))
-    return kHuge;
-  const int threads = static_cast<int>(d.threads());
-  int64_t bytes = attentionGradWorkspace(sizes, threads, d.sumBytes(), d.sumBytes());
-  if (d.isHalf("q")) {
-    const int64_t queries = sizes.batch * sizes.queries * sizes.heads * sizes.width,
-                  keys = sizes.batch * sizes.keys * sizes.groups * sizes.width;
-    const int64_t copies = 2 * alignedBytes(4 * queries) + 2 * alignedBytes(4 * keys);
-    bytes = std::max(copies + bytes, attentionGradWorkspace(sizes, threads, 2, d.sumBytes()));
-  }
-  if (d.has("lse"))
-    return bytes;
-  // What the forward leaves is found first, in its scratch.
-  return alignedBytes(sizes.batch * sizes.heads * sizes.queries * d.sumBytes()) + std::max(bytes, attentionScratch(d));
+  const AttentionSizes whole = attentionSizes(d);
+  // A single query is decoded once more; of several blocks of queries heads may be tasks, whose sums may be too many.
+  return mostOf(d, whole, {1, kQueryBlock, mostHeadSumKeys(ofDocument(whole, 1), d.sumBytes())},
+                [&](const AttentionSizes &sizes) { return attentionGradBytes(d, sizes); });
 }
 
 int64_t linearAttentionScratch(const ScratchSizes &d) {
-  const LinearAttentionSizes sizes = linearAttentionSizes(d);
-  if (isHuge(sizes))
-    return kHuge;
-  return widenedBytes(d, sizes, /*values=*/1) +
-         linearAttentionWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
+  const LinearAttentionSizes whole = linearAttentionSizes(d);
+  // Several chunks are tasks.
+  return mostOf(d, whole, {whole.chunk}, [&](const LinearAttentionSizes &sizes) {
+    return widenedBytes(d, sizes, /*values=*/1) +
+           linearAttentionWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
+  });
 }
 
 int64_t linearAttentionGradScratch(const ScratchSizes &d) {
-  const LinearAttentionSizes sizes = linearAttentionSizes(d);
-  if (isHuge(sizes))
-    return kHuge;
-  return widenedBytes(d, sizes, /*values=*/2) +
-         linearAttentionGradWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
+  const LinearAttentionSizes whole = linearAttentionSizes(d);
+  return mostOf(d, whole, {whole.chunk}, [&](const LinearAttentionSizes &sizes) {
+    return widenedBytes(d, sizes, /*values=*/2) +
+           linearAttentionGradWorkspace(sizes, static_cast<int>(d.threads()), d.sumBytes());
+  });
 }
 
 /// Bytes of a block of rows of an expert: their numbers, arrays of so many columns each of factors and of sums, and

@@ -30,6 +30,8 @@ private:
   RunMode mode;
 };
 
+// Where the instruction has `begins` it is enough for each document alone.
+
 /// Of attention, and of its backward: attentionWorkspace and attentionGradWorkspace of factors as they are, or widened.
 int64_t attentionScratch(const ScratchSizes &d);
 int64_t attentionGradScratch(const ScratchSizes &d);

@@ -81,6 +81,12 @@ inline constexpr int64_t headSumBytes(const AttentionSizes &s, int64_t keys, int
   return 2 * alignedBytes(keys * s.width * sumBytes);
 }
 
+/// The most keys for which heads may keep their sums, which are kHeadSumBytes then.
+inline constexpr int64_t mostHeadSumKeys(const AttentionSizes &s, int64_t sumBytes) {
+  const int64_t heads = s.batch * (s.heads - s.groups);
+  return heads <= 0 ? s.keys : kHeadSumBytes / (2 * heads) / 64 * 64 / std::max<int64_t>(s.width * sumBytes, 1);
+}
+
 /// The tasks that end first; of equals those that take the least memory.
 inline constexpr AttentionGradTasks attentionGradTasks(const AttentionSizes &s, int threads, int64_t sumBytes = 4) {
   const int64_t groups = s.batch * s.groups, heads = s.batch * s.heads, each = s.heads / std::max<int64_t>(s.groups, 1);
@@ -89,7 +95,7 @@ inline constexpr AttentionGradTasks attentionGradTasks(const AttentionSizes &s, 
                 byBlocks = 7 * blocksOf(heads, threads) - 7 * (heads % threads != 0) + 1;
   if (threads == 1 || s.queries <= kQueryBlock || (byGroups <= byHeads && byGroups <= byBlocks))
     return AttentionGradTasks::Groups;
-  if (byHeads <= byBlocks && (heads - groups) * headSumBytes(s, s.keys, sumBytes) <= kHeadSumBytes)
+  if (byHeads <= byBlocks && s.keys <= mostHeadSumKeys(s, sumBytes))
     return AttentionGradTasks::Heads;
   return AttentionGradTasks::Blocks;
 }

@@ -50,7 +50,7 @@ struct OptimizerSpec {
 struct TrainingSpec : OptimizerSpec {
   /// Steps of the optimizer; 0: no such stage. (steps; >= 0, <= 1000000000)
   int64_t steps{};
-  /// Sequences a step and accumulation. (sequences; >= 1, <= 4096)
+  /// Sequences of a batch; a step has `accumulate` times as many. (sequences; >= 1, <= 4096)
   int64_t batch{};
   /// Tokens a sequence. (tokens; >= 8, <= 16777216)
   int64_t length{};
@@ -309,7 +309,7 @@ struct SelectSpec : OptimizerSpec {
   std::string method;
   /// Steps of the gates' optimizer (method gates). (steps; >= 0, <= 1000000000)
   int64_t steps{};
-  /// Sequences a step and accumulation. (sequences; >= 1, <= 4096)
+  /// Sequences of a batch; a step has `accumulate` times as many. (sequences; >= 1, <= 4096)
   int64_t batch{};
   /// Batches whose gradients make one step (method gates). (>= 1, <= 4096)
   int64_t accumulate{};

@@ -38,7 +38,8 @@ struct JudgeOptions {
 /// Judges choices of layers on `audit.samples` held-out samples (Split::Evaluation) of each of `audit.tasks`, and on
 /// text. Plans `score` (relaxed, with kl) and `logits`, of the base alone. Writes judged.json: the choices as names of
 /// candidates, whether they are all, and of each, task by task, the samples' KL to the teacher at the answers in nats
-/// (`kl`) and the share of the answers' tokens that are most likely (`correct`); what all took.
+/// (`kl`) and the share of the answers' tokens that are most likely (`correct`); the teacher's own share; and what
+/// judging took: on the tasks (`cost`, of it the teacher's run `teacher_cost`) and on text (`text_cost`).
 StatusOr<StageOutcome> runJudge(const StageContext &context, const JudgeOptions &options);
 
 /// KL from the teacher to the hybrid. Plans `distill`, `distill-forward`. Writes weights.safetensors (fp32) and

@@ -142,6 +142,24 @@ REFUSED = {
         f"{SELECTION}: cost.seconds is not a finite number of 0 or more",
     ),
     "tokens in part": (set_at(SELECTION, "cost", "tokens", to=1.5), "cost.tokens is not an integer"),
+    "a cost that may be of text, too": (
+        lambda files: [
+            choice["scores"].update(text={"kl": [1.0], "correct": [0.5]}) for choice in files[MEASURES]["choices"]
+        ],
+        f"{MEASURES}: has no 'text_cost'; let this version of Morph write it again",
+    ),
+    "a teacher of other tasks": (
+        set_at(MEASURES, "teacher", to={"hop": {"correct": 1, "samples": 3}}),
+        f"{MEASURES}: teacher has no 'recall'",
+    ),
+    "a teacher without samples": (
+        set_at(MEASURES, "teacher", to={"recall": {"correct": 1, "samples": 0}}),
+        "teacher.recall.samples is not an integer from 1",
+    ),
+    "a teacher that is right beyond all": (
+        set_at(MEASURES, "teacher", to={"recall": {"correct": 1.5, "samples": 3}}),
+        "teacher.recall.correct is no share, 0 to 1",
+    ),
     "a choice that nobody judged": (set_at(SELECTION, "choice", 2, to="mamba2"), "kept is [2, 3], but"),
     "a choice of another budget": (
         lambda files: files[SELECTION].update(choice=["full"] * 4, kept=[0, 1, 2, 3]),

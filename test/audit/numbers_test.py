@@ -36,6 +36,22 @@ def shifted(differences):
     return {(0, 1): (noise + differences).tolist(), (2, 3): noise.tolist()}
 
 
+def cell_of(kl, base="tiny", seed=0, budget=2, picks=None):
+    """A cell without files: `kl` [choices, samples] of one task, `picks` a choice's place by selector."""
+    names = tuple((f"choice {i}",) for i in range(len(kl)))
+    cost = cells.Cost(0, 0.0, 0.0)
+    scores = {"recall": cells.Scores(kl, np.zeros_like(kl))}
+    measures = cells.Measures(1, True, ("recall",), cost, names, ((),) * len(names), scores, {})
+    chosen = {selector: cells.Pick(index, cost) for selector, index in (picks or {}).items()}
+    return cells.Cell(base, seed, budget, "selection", measures, chosen)
+
+
+def audit_of(cells_of, resamples=300):
+    """The first selector of the first cell is the reference."""
+    selectors = tuple(cells_of[0].picks) or ("none",)
+    return cells.Audit("synthetic", 0.95, resamples, 0, selectors[0], selectors, tuple(cells_of))
+
+
 class Persistence(unittest.TestCase):
     def both(self, after, **options):
         """Before distillation 1, 2, 2, 3, 5, 8; after it the values given."""
@@ -191,6 +207,152 @@ class Regret(unittest.TestCase):
         self.assertAlmostEqual(row.regret_interval[1], differences.mean() + error, delta=0.1 * error)
 
 
+class Honesty(unittest.TestCase):
+    """What a mean hides: of how many cells it is, and in how many of them it is bad."""
+
+    def test_cells_that_are_above_the_best(self):
+        # Above the best by 1, by 0 or by what samples do not tell.
+        synthetic = Synthetic(["gates", "uniform:0", "uniform:1"])
+        for seed, differences in enumerate(([1.0] * 6, [0.0] * 6, [-1.0, 1.0, -1.0, 1.0, -1.0, 1.1])):
+            synthetic.cell(
+                shifted(differences), {"gates": (0, 1), "uniform:0": (0, 1), "uniform:1": (2, 3)}, seed=seed
+            )
+        found = {line.selector: line for line in results_of(synthetic).summary}
+        self.assertEqual(
+            [(line.selector, line.cells, line.above_zero, line.uniform_cells, line.above_uniform) for line in found.values()],
+            [
+                ("gates", 3, 1, 3, 2),
+                ("uniform:0", 3, 1, 3, 2),
+                ("uniform:1", 3, 0, 3, 0),
+                ("best uniform", 3, 0, 3, None),
+                ("exhaustive", 3, 0, 3, 0),
+            ],
+        )
+
+    def test_cells_without_uniform_patterns_and_cells_that_are_not_complete(self):
+        synthetic = Synthetic(["gates", "uniform:0"])
+        synthetic.cell(FLAT, {"gates": (2, 3)})
+        synthetic.cell(FLAT, {"gates": (2, 3), "uniform:0": (0, 3)}, seed=1, complete=False)
+        line = results_of(synthetic).summary[0]
+        self.assertEqual((line.ranked, line.above_zero), (1, 1))
+        # Regret and KL lie equally far above the best uniform pattern's.
+        self.assertEqual((line.cells, line.uniform_cells, line.above_uniform), (2, 1, 1))
+        self.assertIsNone(one_cell(FLAT, {"gates": (0, 1)}, complete=False).summary[0].above_zero)
+
+    def test_they_are_printed(self):
+        synthetic = Synthetic(["gates", "uniform:0", "drop"])
+        for seed in range(3):
+            picks = {"gates": (1, 2), "uniform:0": (0, 3)} if seed < 2 else {"gates": (2, 3), "drop": (0, 1)}
+            synthetic.cell(FLAT, picks, seed=seed)
+        with tempfile.TemporaryDirectory() as folder:
+            done = run_audit(synthetic.write(folder))
+            page = pathlib.Path(folder, "audit.html").read_text()
+        lines = [line.split() for line in done.stdout.splitlines()]
+        self.assertEqual(lines[1][:2] + lines[1][6:10], ["selector", "cells", "above", "0", "above", "uniform"])
+        gates, drop = (next(line for line in lines if line[:1] == [name]) for name in ("gates", "drop"))
+        # Cells and mean regret; worst rank, cells above 0 and above the best uniform pattern.
+        self.assertEqual((gates[:3], gates[6:13]), (["gates", "3", "3.6667"], "6 of 6 3 2 of 2".split()))
+        self.assertEqual((drop[:3], drop[6:11]), (["drop", "1", "0.0000"], "1 of 6 0 -".split()))
+        self.assertIn('<th scope="col">Above 0</th><th scope="col">Above uniform</th>', page)
+        self.assertIn("<td>2 of 2</td>", page)
+        self.assertIn("stand in different cells are not for ranking", page)
+
+    def test_what_selections_took_is_printed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = run_audit(Synthetic(["gates"]).cell(FLAT, {"gates": (0, 1)}, tokens=200_000).write(folder))
+            page = pathlib.Path(folder, "audit.html").read_text()
+        self.assertRegex(done.stdout, r"tokens +FLOPs +time +against")
+        self.assertRegex(done.stdout, r"gates .* 200 k +200 G +3.33 min +\(reference\)")
+        # In the table of selectors and in that of selections.
+        self.assertEqual(page.count('<th scope="col">FLOPs</th><th scope="col">Time</th>'), 2)
+        self.assertEqual(page.count("<td>200 k</td><td>200 G</td><td>3.33 min</td>"), 2)
+
+
+class Tasks(unittest.TestCase):
+    # Of three choices the first is the best of recall, the second of hop, the third of both together.
+    LANDSCAPE = {
+        (0, 1): {"recall": [0.0] * 4, "hop": [4.0] * 4},
+        (1, 2): {"recall": [5.0] * 4, "hop": [1.0] * 4},
+        (2, 3): {"recall": [1.0] * 4, "hop": [1.5] * 4},
+    }
+
+    def synthetic(self, **options):
+        return Synthetic(["gates"]).cell(self.LANDSCAPE, {"gates": (0, 1)}, tasks=("recall", "hop"), **options)
+
+    def test_regret_by_task(self):
+        synthetic = self.synthetic().cell(self.LANDSCAPE, {"gates": (1, 2)}, tasks=("recall", "hop"), budget=3)
+        gates, exhaustive = results_of(synthetic).summary
+        self.assertEqual(
+            {task: (means.kl, means.regret, means.correct) for task, means in gates.by_task.items()},
+            {"recall": (2.5, 2.5, 0.5), "hop": (2.5, 1.5, 0.5)},
+        )
+        # One choice for both tasks costs each of them something.
+        self.assertEqual({task: means.regret for task, means in exhaustive.by_task.items()}, {"recall": 1, "hop": 0.5})
+        line = results_of(self.synthetic(complete=False)).summary[0]
+        self.assertEqual({task: means.regret for task, means in line.by_task.items()}, {"recall": None, "hop": None})
+
+    def test_tasks_of_one_base_alone(self):
+        synthetic = self.synthetic().cell(FLAT, {"gates": (2, 3)}, base="other")
+        by_task = results_of(synthetic).summary[0].by_task
+        self.assertEqual((by_task["recall"].kl, by_task["hop"].kl), (4, 4))
+
+    def test_a_table_of_tasks_with_their_additivity(self):
+        landscape = {
+            kept: {"recall": [np.exp(sum(kept))] * 2, "hop": [1.0 + (kept == (0, 1))] * 2} for kept in subsets(4, 2)
+        }
+        synthetic = Synthetic(["gates"]).cell(landscape, {"gates": (0, 1)}, tasks=("recall", "hop"))
+        with tempfile.TemporaryDirectory() as folder:
+            run_audit(synthetic.write(folder))
+            page = pathlib.Path(folder, "audit.html").read_text()
+            written = json.loads(pathlib.Path(folder, "audit.json").read_text())
+        # As in test_an_interaction, of the logarithm.
+        self.assertRegex(page, r'<th scope="col">recall, R² 1.00</th><th scope="col">hop, R² -?0.00</th>')
+        self.assertIn('<tr><th scope="row">gates</th><td>0.0000</td><td>1.0000</td></tr>', page)
+        self.assertEqual(written["summary"][0]["by_task"]["hop"], {"kl": 2, "correct": 0.5, "regret": 1})
+
+
+class Teacher(unittest.TestCase):
+    def synthetic(self, bases=("tiny",)):
+        landscape = {kept: {"recall": values, "hop": values} for kept, values in FLAT.items()}
+        synthetic = Synthetic(["gates"])
+        for base in bases:
+            for seed, share in ((0, 0.97), (1, 0.99)):
+                # Budgets of a seed share samples: they count once.
+                for budget in (2, 3) if seed == 0 else (2,):
+                    synthetic.cell(
+                        landscape,
+                        {"gates": (0, 1)},
+                        base=base,
+                        seed=seed,
+                        budget=budget,
+                        tasks=("recall", "hop"),
+                        teacher={"recall": share, "hop": 0.5},
+                    )
+        return synthetic
+
+    def test_over_seeds(self):
+        teacher = results_of(self.synthetic()).teacher["tiny"]
+        self.assertAlmostEqual(teacher["recall"].correct, 0.98)
+        self.assertEqual((teacher["recall"].samples, teacher["hop"]), (8, cells.Answers(0.5, 8)))
+
+    def test_files_that_do_not_say(self):
+        self.assertEqual(one_cell(FLAT, {"gates": (0, 1)}).teacher, {})
+
+    def test_is_printed_and_what_it_does_not_solve_is_marked(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = run_audit(self.synthetic().write(folder))
+            page = pathlib.Path(folder, "audit.html").read_text()
+            written = json.loads(pathlib.Path(folder, "audit.json").read_text())
+        self.assertIn("\nteacher: recall .98 of tokens, hop .50 of tokens (below .8)\n", done.stdout)
+        self.assertIn('<span class="marked">hop, R²', page)
+        self.assertIn('<span class="marked">hop</span></th><td>tiny</td><td>50.0</td><td>8</td><td>yes</td>', page)
+        self.assertIn('<th scope="row">recall</th><td>tiny</td><td>98.0</td><td>8</td><td>no</td>', page)
+        self.assertEqual(written["teacher"]["tiny"]["hop"], {"correct": 0.5, "samples": 8})
+        with tempfile.TemporaryDirectory() as folder:
+            done = run_audit(self.synthetic(("a", "b")).write(folder))
+        self.assertIn("\nteacher a: recall .98 of tokens, hop .50 of tokens (below .8)\nteacher b: recall", done.stdout)
+
+
 class Bootstrap(unittest.TestCase):
     def test_coverage(self):
         """Of 95 % intervals about as many hold the truth, where seeds and samples both differ."""
@@ -241,6 +403,45 @@ class Bootstrap(unittest.TestCase):
         self.assertAlmostEqual(comparison.difference, 0.1)
         self.assertAlmostEqual(comparison.interval[0], 0.1)
         self.assertAlmostEqual(comparison.interval[1], 0.1)
+
+    def test_bases_with_the_same_questions_see_the_same_draws(self):
+        # What two bases make of the same questions is the same: a second base adds nothing, and tells nothing.
+        random = np.random.default_rng(4)
+        landscapes = [shifted(random.normal(0.2 * seed, 1, 12).tolist()) for seed in range(3)]
+        synthetic = Synthetic(["gates", "drop"], resamples=2000)
+        for base in ("a", "b", "c"):
+            for seed, landscape in enumerate(landscapes):
+                synthetic.cell(landscape, {"gates": (2, 3), "drop": (0, 1)}, base=base, seed=seed)
+        found = {comparison.base: comparison.interval for comparison in results_of(synthetic).comparisons}
+        for base in ("a", "b", "c"):
+            np.testing.assert_allclose(found[base], found[None], rtol=1e-9)
+        # Other questions are drawn for themselves.
+        synthetic.cell(shifted(random.normal(0, 1, 13).tolist()), {"gates": (2, 3), "drop": (0, 1)}, base="d")
+        found = {comparison.base: comparison.interval for comparison in results_of(synthetic).comparisons}
+        self.assertFalse(np.allclose(found[None], found["a"]))
+
+    def test_error_over_bases_with_the_same_questions(self):
+        """A question is as hard for all bases: the bootstrap's error is that of other questions."""
+        random = np.random.default_rng(6)
+        true, said = [], []
+        for _ in range(60):
+            questions = random.normal(0, 1, (3, 16))
+            own = random.normal(0, 1, (4, 3, 16))
+            cells_of = [
+                cell_of(np.array([np.zeros(16), questions[seed] + own[base, seed]]), base=str(base), seed=seed)
+                for base in range(4)
+                for seed in range(3)
+            ]
+            quantity = estimates.Quantity(
+                tuple(cells_of), tuple(estimates.samples_of(cell, 1) for cell in cells_of)
+            )
+            (found,) = estimates.estimate(audit_of(cells_of), "selection", [quantity])
+            low, high = found[None].interval
+            true.append(found[None].value)
+            said.append((high - low) / (2 * 1.96))
+        # Questions: 1 / (3 * 16); what is a base's own: a quarter of that.
+        self.assertAlmostEqual(np.std(true), (1.25 / 48) ** 0.5, delta=0.04)
+        self.assertGreater(np.mean(said), 0.9 * (1.25 / 48) ** 0.5)
 
     def test_another_selector_changes_no_interval(self):
         random = np.random.default_rng(3)
@@ -355,6 +556,39 @@ class Comparisons(unittest.TestCase):
         line = next(line for line in results.summary if line.selector == "best uniform")
         self.assertEqual((line.tokens, line.objective), (None, (1 + other[1, 2][0]) / 2))
 
+    def test_the_best_uniform_is_judged_on_samples_that_it_was_not_found_on(self):
+        # Halves are one sample each. Found on the first: (0, 1), which the second judges at 3; found on the second:
+        # (2, 3), which the first judges at 2.
+        picks = {"gates": (0, 2), "uniform:0": (0, 1), "uniform:1": (2, 3)}
+        results = one_cell({(0, 1): [0.0, 3.0], (2, 3): [2.0, 2.0], (0, 2): [2.25, 2.25]}, picks)
+        found = {found.selector: found.difference for found in results.comparisons if found.base is None}
+        self.assertEqual(found["best uniform"], (2 + 3) / 2 - 2.25)
+        # Its own line says what is seen in hindsight.
+        self.assertEqual(next(line.objective for line in results.summary if line.selector == "best uniform"), 1.5)
+        # A single sample has no halves.
+        results = one_cell({(0, 1): [0.0], (2, 3): [2.0], (0, 2): [2.0]}, picks)
+        self.assertEqual({found.selector for found in results.comparisons}, {"uniform:0", "uniform:1"})
+
+    def test_equal_selectors_are_told_apart_about_as_often_as_the_confidence_says(self):
+        """Of six patterns, none better than the reference, the best one of each cell is called better seldom."""
+        random = np.random.default_rng(7)
+        studies, wrong = 100, 0
+        for _ in range(studies):
+            cells_of = [
+                cell_of(
+                    random.normal(2, 1, (7, 48)),
+                    seed=seed,
+                    budget=budget,
+                    picks={"gates": 0} | {f"uniform:{i - 1}": i for i in range(1, 7)},
+                )
+                for seed in range(3)
+                for budget in (2, 3, 4)
+            ]
+            _, pairs = estimates.compare(audit_of(cells_of), "selection", cells_of)
+            (found,) = (pair for pair in pairs if (pair.first, pair.second) == ("best uniform", "gates"))
+            wrong += found.verdict != "open"
+        self.assertLessEqual(wrong / studies, 0.1)
+
     def test_after_distillation(self):
         synthetic = Synthetic(["gates", "drop"])
         synthetic.cell(FLAT, {"gates": (0, 1), "drop": (2, 3)})
@@ -457,17 +691,17 @@ class Landscape(unittest.TestCase):
 
 class Command(unittest.TestCase):
     TABLE = """synthetic, after selection: 2 cells
-  selector      regret          interval  worst rank  tokens  against the reference
-  ------------  ------  ----------------  ----------  ------  ---------------------
-  gates+refine  0.0000  0.0000 to 0.0000      1 of 6     1 k            (reference)
-  uniform:0     4.0000  1.0000 to 7.0000      6 of 6     1 k       reference better
-  best uniform  4.0000  1.0000 to 7.0000      6 of 6       -       reference better
-  exhaustive    0.0000  0.0000 to 0.0000      1 of 6    99 k                      -
+  selector      cells  regret          interval  worst rank  above 0  above uniform  tokens  FLOPs  time  against the reference
+  ------------  -----  ------  ----------------  ----------  -------  -------------  ------  -----  ----  ---------------------
+  gates+refine      2  0.0000  0.0000 to 0.0000      1 of 6        0              0     1 k    1 G   1 s            (reference)
+  uniform:0         2  4.0000  1.0000 to 7.0000      6 of 6        2              0     1 k    1 G   1 s       reference better
+  best uniform      2  4.0000  1.0000 to 7.0000      6 of 6        2              -       -      -     -       reference better
+  exhaustive        2  0.0000  0.0000 to 0.0000      1 of 6        0              0    99 k  9.9 G  99 s                      -
 
 synthetic, after distill: 1 cell
-  selector          KL          interval  tokens  against the reference
-  ------------  ------  ----------------  ------  ---------------------
-  gates+refine  0.5000  0.5000 to 0.5000     1 k            (reference)
+  selector      cells      KL          interval  above uniform  tokens  FLOPs  time  against the reference
+  ------------  -----  ------  ----------------  -------------  ------  -----  ----  ---------------------
+  gates+refine      1  0.5000  0.5000 to 0.5000              -     1 k    1 G   1 s            (reference)
 """
 
     def audit(self):
@@ -503,6 +737,7 @@ synthetic, after distill: 1 cell
                 "persistence",
                 "agreement",
                 "summary",
+                "teacher",
             ],
         )
         self.assertEqual((written["version"], written["name"]), (1, "synthetic"))

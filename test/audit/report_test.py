@@ -162,6 +162,52 @@ class Report(unittest.TestCase):
         for variable in set(re.findall(r"var\((--\w+)\)", drawn)):
             self.assertEqual(drawn.count(f"{variable}: #"), 2, variable)
 
+    def drawn(self, synthetic):
+        """The figure of costs, as an element with its y axis' limits beside."""
+        with tempfile.TemporaryDirectory() as folder:
+            audit = cells.read_audit(synthetic.write(folder))
+        summary = list(estimates.evaluate(audit).summary)
+        limits = []
+
+        def keep(figure, name, alt):
+            limits.extend((figure.axes[0].get_ylim(), figure.axes[0].lines))
+            return alt
+
+        before, figures.to_svg = figures.to_svg, keep
+        try:
+            alt = figures.cost_figure("regret", summary, audit.reference)
+        finally:
+            figures.to_svg = before
+        return alt, *limits, summary
+
+    def test_means_over_some_of_the_cells_are_hollow_and_not_the_best(self):
+        flat = {kept: [float(i)] * 3 for i, kept in enumerate(subsets(4, 2), 1)}
+        synthetic = Synthetic(["gates", "drop", "add"])
+        synthetic.cell(flat, {"gates": (0, 2), "drop": (0, 1), "add": (0, 3)})
+        synthetic.cell(flat, {"gates": (0, 2), "add": (0, 3)}, seed=1)
+        alt, _, lines, _ = self.drawn(synthetic)
+        # drop has the least mean, of the one cell in which it stands.
+        self.assertIn("The least mean regret is that of gates.", alt)
+        self.assertIn("hollow", alt)
+        faces = [line.get_markerfacecolor() for line in lines if line.get_marker() in ("o", "D")]
+        # gates, drop, add, exhaustive.
+        self.assertEqual([face == "none" for face in faces], [False, True, False, False])
+
+    def test_lower_ends_of_intervals_are_drawn(self):
+        random = np.random.default_rng(1)
+        # KLs around .15 whose interval ends near .05: in the decade below.
+        kl = {kept: random.gamma(0.05, 3, 24).tolist() for kept in subsets(4, 2)}
+        for complete in (True, False):
+            _, (low, high), _, summary = self.drawn(
+                Synthetic(["gates", "drop"]).cell(kl, {"gates": (0, 1), "drop": (1, 2)}, complete=complete)
+            )
+            bounds = [
+                bound for line in summary for bound in (line.regret_interval if complete else line.objective_interval)
+            ]
+            values = [line.regret if complete else line.objective for line in summary]
+            self.assertLess(min(bounds), 10 ** np.floor(np.log10(min(value for value in values if value > 0))))
+            self.assertTrue(low <= min(bounds) and max(bounds) <= high, (low, high, bounds))
+
     def test_an_audit_of_one_choice(self):
         synthetic = Synthetic(["gates"]).cell({(): [0.0]}, {"gates": ()}, budget=0, tokens=0)
         with tempfile.TemporaryDirectory() as folder:

@@ -61,8 +61,10 @@ class Synthetic:
         layers=4,
         tasks=("recall",),
         tokens=1000,
+        teacher=None,
     ):
-        """`landscape` has KLs by kept layers (or by choice), `picks` kept layers (or a choice) by selector."""
+        """`landscape` has KLs by kept layers (or by choice), `picks` kept layers (or a choice) by selector, `teacher` the
+        teacher's share of right tokens by task."""
 
         def names(key):
             return list(key) if key and isinstance(key[0], str) else choice_of(key, layers)
@@ -77,6 +79,13 @@ class Synthetic:
             "cost": {"tokens": 99000, "flops": 9.9e9, "seconds": 99.0},
             "choices": [judged(names(key), kl) for key, kl in landscape.items()],
         }
+        scores = self.files[measures]["choices"][0]["scores"]
+        if "text" in scores:
+            self.files[measures]["text_cost"] = {"tokens": 5000, "flops": 5e9, "seconds": 5.0}
+        if teacher:
+            self.files[measures]["teacher"] = {
+                task: {"correct": share, "samples": len(scores[task]["kl"])} for task, share in teacher.items()
+            }
         selections = {}
         for i, (selector, key) in enumerate(picks.items()):
             selections[selector] = f"{place}/select/{i}-{budget}/selection.json"

@@ -310,6 +310,19 @@ TEST(Solve, RefusesSpacesThatMakeNoSense) {
       "a cost of -1 bytes");
 }
 
+TEST(Space, LinearAndComparedCandidatesKeepPinsAndTies) {
+  ChoiceSpace space = makePlainSpace(6, {"a", "b"}, 1);
+  space.layers[5].resize(1);
+  space.allowed = {{{"pin", ""}, {0}, {"full", "b"}}, {{"pin", ""}, {1}, {kFullAttention}}, {{"pin", ""}, {2}, {"b"}}};
+  space.ties = {{{"tie", ""}, {0, 3}}};
+  EXPECT_EQ(linearChoice(space), (Choice{2, 0, 2, 2, 1, 0}));
+  EXPECT_EQ(fullChoice(space), Choice(6, 0));
+  // Full attention in any case, so that what is pinned to another has a score; a layer that may only be full has its
+  // first other for one.
+  using Candidates = std::vector<std::vector<int64_t>>;
+  EXPECT_EQ(comparedCandidates(space), (Candidates{{0, 2}, {0, 1}, {0, 2}, {0, 2}, {0, 1, 2}, {0}}));
+}
+
 TEST(ValuesOfShares, NeverMakeACostlierCandidateWorthLess) {
   ChoiceSpace space = makePlainSpace(2, {"kda", "sliding_window"}, 1);
   // Without a budget the linear ones cost alike: full attention is worth its share more than either.

@@ -44,10 +44,10 @@ class GpuCheckTest(unittest.TestCase):
         self.addCleanup(place.cleanup)
         self.folder = pathlib.Path(place.name)
 
-    def code(self, part, capability=(9, 0)):
+    def code(self, part, capability=(9, 0), device="a GPU"):
         """The exit code of a part."""
         with mock.patch("torch.cuda.get_device_capability", return_value=capability), \
-             mock.patch("torch.cuda.get_device_name", return_value="a GPU"), mock.patch("torch.zeros"), \
+             mock.patch("torch.cuda.get_device_name", return_value=device), mock.patch("torch.zeros"), \
              mock.patch.dict(os.environ), contextlib.redirect_stdout(io.StringIO()):
             return check.main(self.folder, [part])
 
@@ -98,6 +98,51 @@ class GpuCheckTest(unittest.TestCase):
                 script(self.folder / "cuda-device-test", text)
                 self.assertEqual(self.code("tests"), code)
 
+    def test_what_hangs_is_wrong(self):
+        """It ends neither the other programs nor the other parts."""
+        for name in ("hangs-0", "runs-0"):
+            place = self.folder / "programs" / name
+            place.mkdir(parents=True)
+            save_file({"e": torch.ones(2)}, place / "cpu.safetensors")
+            save_file({"e": torch.ones(2)}, place / "sm_80.found")
+            (place / "tolerance").write_text("1e-3")
+        # So that what it starts is ended with it.
+        script(self.folder / "morph-plan-run", 'case "$1" in *hangs*) exec sleep 60 ;; esac')
+        script(self.folder / "cuda-driver-test", 'echo "[  PASSED  ] 2 tests."')
+        script(self.folder / "cuda-device-test", "exec sleep 60")
+        with mock.patch.object(check, "PROGRAM_SECONDS", 1), mock.patch.object(check, "TESTS_SECONDS", 1):
+            self.assertEqual((self.code("programs", (8, 0)), self.code("tests")), (1, 1))
+        result = json.loads((self.folder / "result.json").read_text())
+        self.assertEqual({name: line["wrong"] for name, line in result["programs"].items()}, {"hangs": 1, "runs": 0})
+        self.assertEqual(result["programs"]["hangs"]["errors"], ["hangs-0 sm_80: no end within 1 s"])
+        self.assertEqual((result["tests"]["driver"]["code"], result["tests"]["device"]["code"]), (0, "no end within 1 s"))
+
+    def test_figures_of_another_gpu_go(self):
+        for name in ("cuda-driver-test", "cuda-device-test"):
+            script(self.folder / name, 'echo "[  PASSED  ] 2 tests."')
+        file = self.folder / "result.json"
+
+        def parts(**options):
+            self.assertEqual(self.code("tests", **options), 0)
+            return set(json.loads(file.read_text()))
+
+        own = {"device", "torch", "tests"}
+        file.write_text(json.dumps({"device": "a GPU", "torch": torch.__version__, "rows": {}}))
+        self.assertEqual(parts(), own | {"rows"})
+        self.assertEqual(parts(device="another GPU"), own)
+        file.write_text(json.dumps({"device": "another GPU", "torch": "1.0", "rows": {}}))
+        self.assertEqual(parts(device="another GPU"), own)
+
+    def test_bench_is_run_again(self):
+        """bench.py leaves out rows that its file has."""
+        bench = self.folder / "morph/tools/python/bench/bench.py"
+        bench.parent.mkdir(parents=True)
+        bench.write_text("import pathlib, sys\nfile = pathlib.Path(sys.argv[sys.argv.index('--json') + 1])\n"
+                         "assert not file.exists()\nfile.write_text('{\"row\": {}}')\n")
+        (self.folder / "bench.json").write_text('{"old": {}}')
+        self.assertEqual(self.code("bench"), 0)
+        self.assertEqual(json.loads((self.folder / "result.json").read_text())["bench"], {"row": {}})
+
     def test_quickstart(self):
         write_run(self.folder / "quickstart", [1, 4], LOSSES)
         script(self.folder / "morph/morph", f'cp -r "{self.folder}/found" "$4"')
@@ -107,9 +152,9 @@ class GpuCheckTest(unittest.TestCase):
                 ("another loss between the ends", [1, 4], far, 1), ("no number", [1, 4], none, 1),
                 ("fewer steps", [1, 4], LOSSES[:2], 1)):
             with self.subTest(name):
+                # Each is looked at anew, though the one before has left its run.
                 write_run(self.folder / "found", kept, lines)
                 self.assertEqual(self.code("quickstart"), code)
-                subprocess.run(["rm", "-r", self.folder / "quickstart/cuda"], check=True)
         script(self.folder / "morph/morph", "echo no memory >&2; exit 1")
         self.assertEqual(self.code("quickstart"), 1)
 

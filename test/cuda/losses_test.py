@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses, measures and their gradients on a GPU."""
 
+import tempfile
 import unittest
 
+import gpu
 import torch
-from programs import ProgramCase, model
+from programs import KEPT, TARGETS, Program, ProgramCase, model
 
 
 class LossesTest(ProgramCase):
@@ -37,6 +39,33 @@ class LossesTest(ProgramCase):
                 x[4] += 1000
                 self.compare(text, {"x": x, "y": x + 2 * torch.randn(5, vocabulary), "t": t, "d": torch.randn(5)},
                              tolerance=2e-6, precision="f64")
+
+    def test_top_of_logits_that_are_far_apart(self):
+        # To the bit: the largest are left however small the smallest are; zeros of both signs are equal.
+        if KEPT:
+            self.skipTest("what is kept has a tolerance")
+        rows = torch.arange(200.0).repeat(6, 1)
+        rows[0, 0] = -1e30
+        rows[1, :2] = -torch.inf
+        rows[2] *= 1e-30
+        rows[3, :150] = -3e38
+        rows[4] = torch.where(rows[4] < 150, -0.0, 0.0) - torch.where(rows[4] < 20, 1.0, 0.0)
+        rows[5] = torch.where(rows[5] < 191, -1e-30 * rows[5], 3e38)
+        logits = "tensor<?x200xf32>"
+        for count in (1, 10, 150):
+            text = model(f"""(%x: {logits} "x" [N]) {{
+    %top = morph.keep_top %x count {count} : {logits}
+    morph.output "top" = %top : {logits}
+  }}""")
+            last, largest = rows.sort(descending=True).values[:, [count - 1]], rows.amax(1, keepdim=True)
+            expected = torch.where(rows < last, largest - 200, rows)
+            with tempfile.TemporaryDirectory() as folder:
+                one = Program(folder, text, {"x": rows})
+                for target in (None, *TARGETS):
+                    if target and gpu.refuses(target):
+                        continue
+                    with self.subTest(count=count, target=target):
+                        self.assertTrue(torch.equal(one.run(target)["top"], expected))
 
     def test_reverse_kl(self):
         # Its gradient is what is left of logarithms as large as the divergence. In fp32 the

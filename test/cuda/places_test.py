@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows put into places, and sums over rows, on a GPU."""
 
+import tempfile
 import unittest
 
+import gpu
 import torch
-from programs import ProgramCase, model
+from programs import KEPT, TARGETS, Program, ProgramCase, model
 
 
 class PlacesTest(ProgramCase):
@@ -79,13 +81,45 @@ class PlacesTest(ProgramCase):
                 self.compare(text, {"c": torch.randn(2, 11, 2, width).to(getattr(torch, {"f32": "float32"}.get(dtype, "bfloat16"))),
                                     "x": torch.randn(2, length, 2, width), "o": torch.tensor([offset, offset + 4])})
 
+    def expect_refused(self, text, inputs, message):
+        """A program's inputs are refused on the CPU and on a GPU, with the same words."""
+        if KEPT:
+            self.skipTest("what is kept is what runs")
+        with tempfile.TemporaryDirectory() as folder:
+            one = Program(folder, text, inputs)
+            for target in (None, *TARGETS):
+                if target and gpu.refuses(target):
+                    continue
+                with self.subTest(target=target), self.assertRaisesRegex(AssertionError, message):
+                    one.run(target)
+
+    def test_rings_that_are_too_small(self):
+        ring, x = "tensor<?x?x2x8xf32>", "tensor<?x?x2x8xf32>"
+        text = model(f"""(%c: {ring} "c" [B, S], %x: {x} "x" [B, T], %o: tensor<?xi64> "o" [B]) {{
+    %r = morph.cache_write %c, %x offset %o : {ring}, {x}, tensor<?xi64>
+    morph.output "c" = %r : {ring}
+  }}""")
+        self.expect_refused(text, {"c": torch.zeros(2, 11, 2, 8), "x": torch.zeros(2, 12, 2, 8), "o": torch.tensor([0, 4])},
+                            "program 'small': cache_write_c4: T is 12, expected no more than S, which is 11")
+        for window, offset, seen in (("", 9, 12), ("window 10", 40, 12)):
+            with self.subTest(window=window):
+                text = model(f"""(%q: {x} "q" [B, T], %k: {ring} "k" [B, S], %o: tensor<?xi64> "o" [B]) {{
+    %y = morph.attention %q, %k, %k offset %o scale 0.3 {window} : {x}, {ring}, {ring} offset tensor<?xi64>
+    morph.output "y" = %y : {x}
+  }}""")
+                self.expect_refused(text, {"q": torch.zeros(2, 3, 2, 8), "k": torch.zeros(2, 11, 2, 8),
+                                           "o": torch.tensor([8, offset])},
+                                    f"input 'o' of program 'small' holds {offset} at element 1: 3 positions from there on see "
+                                    f"{seen}, but a ring keeps 11")
+
     def test_attention_distance(self):
-        # More keys than threads, with and without a window, heads that share keys.
-        for batch, length, window in ((1, 300, ""), (3, 21, "window 5"), (2, 7, "window 100")):
-            with self.subTest(length=length, window=window):
+        # More keys than threads, with and without a window, heads that share keys; scores with a bound.
+        for batch, length, options in ((1, 300, ""), (3, 21, "window 5"), (2, 7, "window 100"),
+                                       (2, 70, "window 60 softcap 2.0"), (1, 300, "softcap 2.0")):
+            with self.subTest(length=length, options=options):
                 q, k = "tensor<?x?x4x6xf32>", "tensor<?x?x2x6xf32>"
                 text = model(f"""(%q: {q} "q" [B, T], %k: {k} "k" [B, T]) {{
-    %d = morph.attention_distance %q, %k scale 0.4 {window} : {q}, {k}
+    %d = morph.attention_distance %q, %k scale 0.4 {options} : {q}, {k}
     morph.output "d" = %d : tensor<4xf32>
   }}""")
                 torch.manual_seed(0)

@@ -282,6 +282,30 @@ func.func @attention_grad_c9(%q: tensor<?x?x2x4xf32>, %start: tensor<?xi64>, %be
 
 // -----
 
+func.func @attention_grad_c8_keys(%q: tensor<?x3x2x4xf32>, %k: tensor<?x5x2x4xf32>, %begins: tensor<?x3xi64>) {
+  // expected-error@below {{attention_grad_c8: begins is tensor<?x3xi64>, expected [B,S]: S is 3, but 5 in k (tensor<?x5x2x4xf32>)}}
+  %0:3 = morph.attention_grad %q, %q, %k, %k begins %begins scale 0.5 : tensor<?x3x2x4xf32>, tensor<?x3x2x4xf32>, tensor<?x5x2x4xf32>, tensor<?x5x2x4xf32> begins tensor<?x3xi64>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c10(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_grad_c10: scale is -1, expected a positive finite number}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q scale -1.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_c10_zero(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_grad_c10: scale is 0, expected a positive finite number}}
+  %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
 func.func @attention_grad_c7(%q: tensor<?x?x2x4xf32>) {
   // expected-error@below {{attention_grad_c7: softcap is 0, expected a positive finite number}}
   %0:3 = morph.attention_grad %q, %q, %q, %q scale 0.5 softcap 0.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>

@@ -299,6 +299,89 @@ morph.model @linear_mixer_c9_name base architecture "llama" layers 1 {
 
 // -----
 
+// Attention with a scale that is none.
+morph.model @linear_mixer_c9_scale base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    // expected-note@below {{of @m here}}
+    %o = morph.mixer_attention %h, %h, %h states "k" "v" scale "-1" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>
+    %y = morph.mixer_merge %o : tensor<?x?x?x?xf32> to tensor<?x?x?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c9: 'morph.attention' op attention_c11: scale is -1, expected a positive finite number}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c9_zero base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    // expected-note@below {{of @m here}}
+    %o = morph.mixer_attention %h, %h, %h states "k" "v" scale "0" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32>
+    %y = morph.mixer_merge %o : tensor<?x?x?x?xf32> to tensor<?x?x?xf32>
+    morph.mixer_yield %y : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c9: 'morph.attention' op attention_c11: scale is 0, expected a positive finite number}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c9_distance base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "w" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    morph.mixer_calibrate "w" {
+      // expected-note@below {{of @m here}}
+      %d = morph.mixer_attention_distance %h, %h scale "-1" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
+      morph.mixer_yield %d : tensor<?xf32>
+    }
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c9: 'morph.attention_distance' op attention_distance_c5: scale is -1, expected a positive finite number}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c9_nodistance base architecture "llama" layers 1 {
+  morph.mixer @m doc "" options [] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "w" ["H"] indices [""] init <values, "1"> : tensor<?xf32>
+    %h = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
+    morph.mixer_calibrate "w" {
+      // expected-note@below {{of @m here}}
+      %d = morph.mixer_attention_distance %h, %h scale "0" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
+      morph.mixer_yield %d : tensor<?xf32>
+    }
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0] attention_factor 1.0
+  func.func @forward(%x: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+    // expected-error@below {{linear_mixer_c9: 'morph.attention_distance' op attention_distance_c5: scale is 0, expected a positive finite number}}
+    %0 = morph.linear_mixer @m %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {} : tensor<?x?x8xf32>
+    return %0 : tensor<?x?x8xf32>
+  }
+}
+
+// -----
+
 morph.model @mixer_calibrate_c1 base architecture "llama" layers 1 {
   morph.mixer @m doc "" options [] sizes [] requires [] {
   ^bb0(%x: tensor<?x?x?xf32>):

@@ -948,6 +948,34 @@ morph.model @softmax_mixer_c6_scale base architecture "llama" layers 1 {
 
 // -----
 
+morph.model @softmax_mixer_c6_negative base architecture "llama" layers 1 {
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c6: the scale is -1.0}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 scale -1.0 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @softmax_mixer_c6_zero base architecture "llama" layers 1 {
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{softmax_mixer_c6: the scale is 0.0}}
+    %0 = morph.softmax_mixer %x layer 0 weights "a" heads 2 kv_heads 1 head_dim 4 scale 0.0 : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
 morph.model @linear_mixer_c1_result base architecture "llama" layers 1 {
   morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
   ^bb0(%x: tensor<?x?x?xf32>):
@@ -1002,6 +1030,26 @@ morph.model @linear_mixer_c8 base architecture "llama" layers 1 {
   func.func @f(%x: tensor<?x?x8xf32>) {
     // expected-error@below {{linear_mixer_c8: norm_eps is -1.0}}
     %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps -1.0 options {chunk = 64 : i64} : tensor<?x?x8xf32>
+    return
+  }
+}
+
+// -----
+
+morph.model @linear_mixer_c8_scale base architecture "llama" layers 1 {
+  morph.mixer @lightning doc "" options [#morph.mixer_option<"chunk" = 64 : i64 in [1.0, 1024.0]>] sizes [] requires [] {
+  ^bb0(%x: tensor<?x?x?xf32>):
+    %w = morph.mixer_weight "q_proj.weight" ["H * D", "M"] indices ["", ""] init <copy, "q_proj.weight"> : tensor<?x?xf32>
+    morph.mixer_yield %x : tensor<?x?x?xf32>
+  }
+  morph.rope_table @rope [1.0, 0.01] attention_factor 1.0
+  morph.weight @a.q_proj.weight : tensor<8x8xf32>
+  morph.weight @a.k_proj.weight : tensor<4x8xf32>
+  morph.weight @a.v_proj.weight : tensor<4x8xf32>
+  morph.weight @a.o_proj.weight : tensor<8x8xf32>
+  func.func @f(%x: tensor<?x?x8xf32>) {
+    // expected-error@below {{linear_mixer_c8: the scale is 0.0}}
+    %0 = morph.linear_mixer @lightning %x layer 0 weights "l" from "a" heads 2 source_kv_heads 1 head_dim 4 rope @rope norm_eps 1.0e-5 options {chunk = 64 : i64} source_scale 0.0 : tensor<?x?x8xf32>
     return
   }
 }

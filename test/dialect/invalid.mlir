@@ -283,6 +283,30 @@ func.func @attention_c8(%q: tensor<?x?x2x4xf32>) {
 
 // -----
 
+func.func @attention_c11(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_c11: scale is -1, expected a positive finite number}}
+  %0 = morph.attention %q, %q, %q scale -1.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c11_zero(%q: tensor<?x?x2x4xf32>) {
+  // expected-error@below {{attention_c11: scale is 0, expected a positive finite number}}
+  %0 = morph.attention %q, %q, %q scale 0.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c9_keys(%q: tensor<?x3x2x4xf32>, %k: tensor<?x5x2x4xf32>, %begins: tensor<?x3xi64>) {
+  // expected-error@below {{attention_c9: begins is tensor<?x3xi64>, expected [B,S]: S is 3, but 5 in k (tensor<?x5x2x4xf32>)}}
+  %0 = morph.attention %q, %k, %k begins %begins scale 0.5 : tensor<?x3x2x4xf32>, tensor<?x5x2x4xf32>, tensor<?x5x2x4xf32> begins tensor<?x3xi64>
+  return
+}
+
+// -----
+
 func.func @attention_c9(%q: tensor<?x?x2x4xf32>, %begins: tensor<?xi64>) {
   // expected-error@below {{attention_c9: begins is tensor<?xi64>, expected [B,T]}}
   %0 = morph.attention %q, %q, %q begins %begins scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> begins tensor<?xi64>
@@ -651,6 +675,14 @@ func.func @cache_write_c3(%cache: tensor<?x?x4xf32>, %offset: tensor<i64>) {
 
 // -----
 
+func.func @cache_write_c4(%cache: tensor<?x4x8xf32>, %x: tensor<?x5x8xf32>, %offset: tensor<?xi64>) {
+  // expected-error@below {{cache_write_c4: T is 5 in x (tensor<?x5x8xf32>), expected no more than S: S is 4 in cache (tensor<?x4x8xf32>)}}
+  %0 = morph.cache_write %cache, %x offset %offset : tensor<?x4x8xf32>, tensor<?x5x8xf32>, tensor<?xi64>
+  return
+}
+
+// -----
+
 func.func @cache_write_c1_limit(%x: tensor<?x9223372036854775807x4xf32>, %offset: tensor<?xi64>) {
   // expected-error@below {{cache_write_c1: cache is tensor<?x9223372036854775807x4xf32>, expected [B,S,...]: a dimension is larger than 2147483647}}
   %0 = morph.cache_write %x, %x offset %offset : tensor<?x9223372036854775807x4xf32>, tensor<?x9223372036854775807x4xf32>, tensor<?xi64>
@@ -815,6 +847,30 @@ func.func @attention_distance_c3(%q: tensor<?x?x4x4xf32>, %k: tensor<?x?x3x4xf32
 func.func @attention_distance_c4(%q: tensor<?x?x4x4xf32>) {
   // expected-error@below {{attention_distance_c4: window is 0, expected 1 to}}
   %0 = morph.attention_distance %q, %q scale 0.5 window 0 : tensor<?x?x4x4xf32>, tensor<?x?x4x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_distance_c5(%q: tensor<?x?x4x4xf32>) {
+  // expected-error@below {{attention_distance_c5: scale is -1, expected a positive finite number}}
+  %0 = morph.attention_distance %q, %q scale -1.0 : tensor<?x?x4x4xf32>, tensor<?x?x4x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_distance_c5_zero(%q: tensor<?x?x4x4xf32>) {
+  // expected-error@below {{attention_distance_c5: scale is 0, expected a positive finite number}}
+  %0 = morph.attention_distance %q, %q scale 0.0 : tensor<?x?x4x4xf32>, tensor<?x?x4x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_distance_c6(%q: tensor<?x?x4x4xf32>) {
+  // expected-error@below {{attention_distance_c6: softcap is 0, expected a positive finite number}}
+  %0 = morph.attention_distance %q, %q scale 0.5 softcap 0.0 : tensor<?x?x4x4xf32>, tensor<?x?x4x4xf32>
   return
 }
 

@@ -110,6 +110,8 @@ morph.model @tiny base architecture "llama" layers 1 {
     %a = morph.attention %q, %k, %k scale 0.5 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     // CHECK: morph.attention %[[Q]], %[[K]], %[[K]] scale 5.000000e-01 window 4 softcap 3.000000e+01 : tensor
     %capped = morph.attention %q, %k, %k scale 0.5 window 4 softcap 30.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    // CHECK: morph.attention_distance %[[Q]], %[[K]] scale 5.000000e-01 window 4 softcap 3.000000e+01 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
+    %distance = morph.attention_distance %q, %k scale 0.5 window 4 softcap 30.0 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>
     // CHECK: morph.attention %{{.*}}, %[[RING]], %[[RING]] start %{{.*}} offset %{{.*}} scale 5.000000e-01 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<?xi64>
     %b = morph.attention %a, %ring, %ring start %start offset %offset scale 0.5 window 16 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> start tensor<?xi64> offset tensor<?xi64>
     // CHECK: morph.linear_attention %{{.*}}, %{{.*}}, %{{.*}} head_decay %{{.*}} scale 5.000000e-01 chunk 64 : tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32>, tensor<?x?x2x4xf32> head_decay tensor<2xf32>

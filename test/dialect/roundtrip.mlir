@@ -37,11 +37,11 @@ morph.model @paired paired architecture "llama" layers 1 {
     // CHECK: morph.mixer_if "chunk > 1" {
     // CHECK-NEXT: morph.mixer_calibrate "decay" {
     // CHECK-NEXT: %[[S:.*]] = morph.mixer_split %{{.*}} by "H"
-    // CHECK-NEXT: morph.mixer_attention_distance %[[S]], %[[S]] scale "1" window "base.window" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
+    // CHECK-NEXT: morph.mixer_attention_distance %[[S]], %[[S]] scale "1" window "base.window" softcap "base.softcap" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
     morph.mixer_if "chunk > 1" {
       morph.mixer_calibrate "decay" {
         %s = morph.mixer_split %x by "H" : tensor<?x?x?xf32> to tensor<?x?x?x?xf32>
-        %d = morph.mixer_attention_distance %s, %s scale "1" window "base.window" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
+        %d = morph.mixer_attention_distance %s, %s scale "1" window "base.window" softcap "base.softcap" : tensor<?x?x?x?xf32>, tensor<?x?x?x?xf32> to tensor<?xf32>
         morph.mixer_yield %d : tensor<?xf32>
       }
       morph.mixer_yield

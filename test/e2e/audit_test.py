@@ -53,6 +53,13 @@ def check_rows(out):
             name = row["selector"].replace(":", "-")
             selection = read_json(folder / f"select/{name}-{row['budget']}/selection.json")
             assert selection["kept"] == row["kept"] and selection["cost"]["tokens"] == row["tokens"], row
+        else:
+            # What judging on text took is no part of it.
+            assert row["tokens"] == judged["cost"]["tokens"] and row["flops"] == judged["cost"]["flops"], row
+        teacher = judged["teacher"]
+        assert set(teacher) == {"recall", "text"} and teacher["recall"]["samples"] == 4 and teacher["text"]["samples"] == 2
+        assert all(0 <= answers["correct"] <= 1 for answers in teacher.values()), teacher
+        assert set(audit["teacher"]["model"]) == {"recall"}, audit["teacher"]
     return audit
 
 
@@ -100,7 +107,14 @@ def main():
         first = run(*command, "--out", folder / "out")
         audit = check_rows(folder / "out")
         judged = [read_json(folder / f"out/runs/model-seed3/judge/{budget}/judged.json") for budget in (1, 2)]
-        assert sum(one["cost"]["tokens"] for one in judged) == judge["tokens"], judge
+        assert sum(one[part]["tokens"] for one in judged for part in ("cost", "text_cost")) == judge["tokens"], judge
+        # On tasks four samples for each choice and for the teacher, on text two windows.
+        for one in judged:
+            assert one["teacher_cost"]["tokens"] == 4 * 48 and one["teacher_cost"]["flops"] > 0, one["teacher_cost"]
+            assert one["cost"]["tokens"] == (1 + len(one["choices"])) * 4 * 48, one["cost"]
+            assert one["text_cost"]["tokens"] == (1 + len(one["choices"])) * 2 * 48, one["text_cost"]
+        # Both budgets are judged on the same samples.
+        assert judged[0]["teacher"] == judged[1]["teacher"], judged
         cells = {(row["seed"], row["budget"]) for row in audit["rows"]}
         assert cells == {(3, 1), (3, 2), (4, 1), (4, 2)}, cells
         for seed, budget in cells:
@@ -163,6 +177,16 @@ def main():
         rows = [row for row in check_rows(folder / "every")["rows"] if row["after"] == "distill"]
         assert {row["selector"] for row in rows} == {"uniform:1", "gates:final", "exhaustive"}, rows
         assert [row["rank"] for row in rows if row["selector"] == "exhaustive"] == [1] and all(row["choices"] == LAYERS for row in rows)
+        # To know it all are distilled, and judged on the task, for which the teacher runs once.
+        stages = folder / "every/runs/model-seed3"
+        distilled = [read_json(stages / f"distill/{layer}/distill.json") for layer in range(LAYERS)]
+        alone = [read_json(stages / f"judge/1-distill/{layer}/judged.json") for layer in range(LAYERS)]
+        exhaustive = next(row for row in rows if row["selector"] == "exhaustive")
+        tokens = sum(one["tokens"] + one["held_out_tokens"] for one in distilled) + (1 + LAYERS) * 4 * 48
+        assert exhaustive["tokens"] == tokens, (exhaustive, tokens)
+        flops = sum(one["flops"] + one["held_out_flops"] for one in distilled) + sum(one["cost"]["flops"] for one in alone)
+        flops -= sum(one["teacher_cost"]["flops"] for one in alone[1:])
+        assert abs(exhaustive["flops"] / flops - 1) < 1e-9 and exhaustive["seconds"] >= sum(one["seconds"] for one in distilled)
 
         # What has no room is refused before the first stage, by the stage that needs most.
         small = run(*command, "--out", folder / "small-memory", "--memory-limit", 0.002, expect=2)

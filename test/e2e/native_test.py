@@ -196,6 +196,8 @@ def main():
         for words in ("Qwen3_5ForCausalLM", "Full attention stays in 1 of 4 layers", "perplexity", "align", "FLOPs"):
             assert words in card, card
         assert "trust_remote_code" not in card, card
+        # Where it was made is nobody's business.
+        assert str(root) not in card and "The hybrid:" not in card and "The report:" not in card, card
         transformers.AutoModelForCausalLM.from_pretrained(root / "published", trust_remote_code=False)
         # A finished run's, whatever it was made with: of other programs the stages' keys are others.
         for record in gdn.glob("**/stage.json"):

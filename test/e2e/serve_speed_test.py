@@ -87,6 +87,8 @@ def check_errors(folder):
     for arguments, words in ((("--contexts", "8"), "--contexts are 32 or more"), (("--tokens", "1"), "--tokens 2 or more"),
                              (("--turns", "0"), "1 or more")):
         assert words in bench(folder, "--hybrid", folder, *arguments, expect=2).stderr, arguments
+    said = bench(folder, "--hybrid", folder / "none", expect=2).stderr
+    assert "bench: error: " in said and "is no model folder" in said and "Traceback" not in said, said
 
 
 def main():

@@ -10,7 +10,8 @@ import hybrids  # noqa: F401 (finds tools/python)
 from export.model_card import hub_id, make_card
 
 LICENCE = "---\nlicense: other\nlicense_link: https://huggingface.co/{}/blob/main/LICENSE\nbase_model: Org/Parent\n---\n# A base\n"
-MANIFEST = {"selection": {"kept": [1], "layers": 4}, "declarations": {"gated_deltanet": ""}, "check": None,
+GDN = {"gated_deltanet": ""}
+MANIFEST = {"selection": {"kept": [1], "layers": 4}, "declarations": GDN, "check": None,
             "export": {"format": "native", "class": "Qwen3_5ForCausalLM", "engines": [
                 {"engine": "vLLM", "class": "Qwen3_5ForCausalLM", "prevented": None, "warnings": ["mind this"]}]}}
 
@@ -50,11 +51,11 @@ class CardTest(unittest.TestCase):
             with self.subTest(base=base):
                 self.assertEqual(hub_id(base), expected)
 
-    def card(self, base):
-        """The front matter and the rest."""
+    def card(self, base, **changes):
+        """The front matter and the rest, of a manifest that is changed so."""
         folder = self.root / "hybrid"
         folder.mkdir(exist_ok=True)
-        (folder / "conversion_manifest.json").write_text(json.dumps(MANIFEST))
+        (folder / "conversion_manifest.json").write_text(json.dumps(MANIFEST | changes))
         (folder / "config.json").write_text("{}")
         return make_card(folder, base, "the tables").split("---\n", 2)[1:]
 
@@ -69,6 +70,28 @@ class CardTest(unittest.TestCase):
         self.assertNotIn("base_model", front)
         self.assertNotIn("huggingface.co", text)
         self.assertIn("made of `mine`", text)
+
+    def test_what_it_has_beside_full_attention(self):
+        base = self.make("mine")
+        for mixers, title, is_linear in (
+                (GDN, "mine, with linear attention", True),
+                (GDN | {"sliding_window": "", "none": ""}, "mine, with linear attention", True),
+                ({"my_own": ""}, "mine, with linear attention", True),
+                ({"sliding_window": ""}, "mine, with sliding-window attention", False),
+                ({"sliding_window": "", "none": ""}, "mine, with sliding-window attention and layers without attention", False),
+                ({}, "mine", False)):
+            front, text = self.card(base, declarations=mixers)
+            self.assertIn(f"\n# {title}\n", text)
+            self.assertEqual("- linear-attention\n" in front, is_linear, front)
+
+    def test_agreement(self):
+        base = self.make("mine")
+        self.assertNotIn("differ", self.card(base)[1])
+        _, text = self.card(base, check={"verdict": "agreement", "fp32": {"whole": 1e-5, "decode": 2e-5}})
+        self.assertIn("differ from those of the run by 2.0e-05 at most.\n", text)
+        # null is what was not finite.
+        _, text = self.card(base, check={"verdict": "mismatch", "fp32": {"whole": 1e-5, "decode": None}})
+        self.assertIn("differ from those of the run: some are not finite.\n", text)
 
 
 if __name__ == "__main__":

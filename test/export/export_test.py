@@ -72,7 +72,7 @@ class ExportTest(unittest.TestCase):
     def plan(self):
         """A decode plan's weights: all of the base but the attention of linear layers, and theirs."""
         weights = []
-        for name, tensor in load_file(self.root / "base/model.safetensors").items():
+        for name, tensor in self.base.named_parameters():
             layer = int(name.split(".")[2]) if ".layers." in name else -1
             if layer < 0 or layer in KEPT or "self_attn" not in name:
                 weights.append({"name": name, "shape": list(tensor.shape), "dtype": "f32", "value": 0})
@@ -147,6 +147,44 @@ class ExportTest(unittest.TestCase):
         config = json.loads((self.root / "hybrid/config.json").read_text())
         self.assertEqual(config["morph"]["mixers"], MIXERS["layers"])
         self.assertIsNone(manifest["check"])
+
+    def test_other_files_are_not_the_base_s(self):
+        """Mistral's folders hold all weights twice, the second time by other names; a stopped copy leaves old ones."""
+        save_file({"layers.0.attention.wq.weight": torch.zeros(2)}, self.root / "base/consolidated.safetensors")
+        save_file({name: torch.zeros_like(tensor.data) for name, tensor in self.base.named_parameters()},
+                  self.root / "base/zzz.safetensors")
+        status, words = self.export(self.branches())
+        self.assertEqual(status, 0, words)
+        self.assert_is_the_base_s()
+        manifest = json.loads((self.root / "hybrid/conversion_manifest.json").read_text())
+        self.assertEqual(set(manifest["source"]["sha256"]), {"config.json", "model.safetensors"})
+
+    def test_shards(self):
+        (self.root / "base/model.safetensors").unlink()
+        self.base.save_pretrained(self.root / "base", max_shard_size="16KB")
+        shards = set(json.loads((self.root / "base/model.safetensors.index.json").read_text())["weight_map"].values())
+        self.assertGreater(len(shards), 1)
+        save_file({"model.norm.weight": torch.zeros(HIDDEN)}, self.root / "base/zzz.safetensors")
+        status, words = self.export(self.branches())
+        self.assertEqual(status, 0, words)
+        self.assert_is_the_base_s()
+        manifest = json.loads((self.root / "hybrid/conversion_manifest.json").read_text())
+        self.assertEqual(set(manifest["source"]["sha256"]), {"config.json", *shards})
+
+    def assert_is_the_base_s(self):
+        """What the export has of the base has its values."""
+        weights, base = load_file(self.root / "hybrid/model.safetensors"), dict(self.base.named_parameters())
+        same = [name for name in weights if name in base]
+        self.assertGreater(len(same), 10)
+        for name in same:
+            self.assertTrue(torch.equal(weights[name], base[name]), name)
+
+    def test_a_base_without_weights_is_refused(self):
+        (self.root / "base/model.safetensors").rename(self.root / "base/consolidated.safetensors")
+        status, words = self.export(self.branches())
+        self.assertEqual(status, 2, words)
+        self.assertIn("holds no weights: there is neither 'model.safetensors' nor", words)
+        self.assertIn("morph_export: hint: ", words)
 
     def test_untrained_weight_is_refused(self):
         status, words = self.export({})

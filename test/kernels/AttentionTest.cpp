@@ -277,29 +277,107 @@ TEST(AttentionDistanceTest, IsTheDefinitionAndTheSameBitsOnAnyThreads) {
   // Less than a block of queries; several of queries, and of keys.
   for (int64_t length : {1, 23, 330})
     for (int64_t groups : {1, 2, 4})
-      for (int64_t window : {0, 1, 9, 300}) {
-        SCOPED_TRACE(testing::Message() << length << " positions, " << groups << " groups, window " << window);
-        const at::Tensor q = at::randn({2, length, 4, 8}, at::kDouble),
-                         k = at::randn({2, length, groups, 8}, at::kDouble);
-        std::map<std::string, plan::Attribute> attributes = {{"scale", 0.9}};
-        if (window > 0)
-          attributes["window"] = window;
-        const at::Tensor position = at::arange(length, at::kDouble), back = position.unsqueeze(1) - position;
-        at::Tensor visible = back >= 0;
-        if (window > 0)
-          visible = visible.logical_and(back < window);
-        const at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, k.repeat_interleave(4 / groups, 2)}) * 0.9;
-        const at::Tensor shares = at::softmax(scores.masked_fill(visible.logical_not(), -1e300), -1);
-        const at::Tensor expected = (shares * back).sum(-1).mean(at::IntArrayRef{0, 2});
-        const at::Tensor wide = runKernel("attention_distance", {q, k}, attributes)[0];
-        EXPECT_TRUE(at::allclose(wide, expected, 1e-11, 1e-11)) << wide << expected;
-        at::set_num_threads(1);
-        const at::Tensor single = runKernel("attention_distance", {q.to(at::kFloat), k.to(at::kFloat)}, attributes)[0];
-        EXPECT_TRUE(at::allclose(single.to(at::kDouble), expected, 1e-5, 1e-5)) << single << expected;
-        at::set_num_threads(3);
-        EXPECT_TRUE(
-            at::equal(runKernel("attention_distance", {q.to(at::kFloat), k.to(at::kFloat)}, attributes)[0], single));
-        at::set_num_threads(before);
+      for (int64_t window : {0, 1, 9, 300})
+        for (double softcap : {0, 2}) {
+          SCOPED_TRACE(testing::Message() << length << " positions, " << groups << " groups, window " << window
+                                          << ", softcap " << softcap);
+          const at::Tensor q = at::randn({2, length, 4, 8}, at::kDouble),
+                           k = at::randn({2, length, groups, 8}, at::kDouble);
+          std::map<std::string, plan::Attribute> attributes = {{"scale", 0.9}};
+          if (window > 0)
+            attributes["window"] = window;
+          if (softcap > 0)
+            attributes["softcap"] = softcap;
+          const at::Tensor position = at::arange(length, at::kDouble), back = position.unsqueeze(1) - position;
+          at::Tensor visible = back >= 0;
+          if (window > 0)
+            visible = visible.logical_and(back < window);
+          at::Tensor scores = at::einsum("bthd,bshd->bhts", {q, k.repeat_interleave(4 / groups, 2)}) * 0.9;
+          if (softcap > 0)
+            scores = softcap * at::tanh(scores / softcap);
+          const at::Tensor shares = at::softmax(scores.masked_fill(visible.logical_not(), -1e300), -1);
+          const at::Tensor expected = (shares * back).sum(-1).mean(at::IntArrayRef{0, 2});
+          const at::Tensor wide = runKernel("attention_distance", {q, k}, attributes)[0];
+          EXPECT_TRUE(at::allclose(wide, expected, 1e-11, 1e-11)) << wide << expected;
+          at::set_num_threads(1);
+          const at::Tensor single =
+              runKernel("attention_distance", {q.to(at::kFloat), k.to(at::kFloat)}, attributes)[0];
+          EXPECT_TRUE(at::allclose(single.to(at::kDouble), expected, 1e-5, 1e-5)) << single << expected;
+          at::set_num_threads(3);
+          EXPECT_TRUE(
+              at::equal(runKernel("attention_distance", {q.to(at::kFloat), k.to(at::kFloat)}, attributes)[0], single));
+          at::set_num_threads(before);
+        }
+}
+
+/// Queries that see keys 0 to 23, as many as there are or the last one alone, of which something is no number.
+struct Damage {
+  std::string name;
+  void (*make)(at::Tensor &q, at::Tensor &k);
+  /// Whether the query at a position gives numbers, with a softcap or without.
+  bool (*isNumber)(int64_t position, bool isCapped);
+};
+
+/// Key 5 has an infinity by which all products with it are infinite.
+void makeInfinite(at::Tensor &q, at::Tensor &k, double sign) {
+  q.select(3, 3).abs_();
+  k.select(1, 5).select(2, 3).fill_(sign * std::numeric_limits<double>::infinity());
+}
+
+const std::vector<Damage> kDamages = {
+    {"Key", [](at::Tensor &, at::Tensor &k) { k.select(1, 5).fill_(std::nan("")); },
+     [](int64_t position, bool) { return position < 5; }},
+    {"Query",
+     [](at::Tensor &q, at::Tensor &) { q.select(1, std::min<int64_t>(20, q.size(1) - 1)).fill_(std::nan("")); },
+     [](int64_t position, bool) { return position != 20; }},
+    // Infinity less infinity is no number; a cap of it is one.
+    {"Infinite", [](at::Tensor &q, at::Tensor &k) { makeInfinite(q, k, 1); },
+     [](int64_t position, bool isCapped) { return isCapped || position < 5; }},
+    // Which is no key at all.
+    {"NegativeInfinite", [](at::Tensor &q, at::Tensor &k) { makeInfinite(q, k, -1); },
+     [](int64_t, bool) { return true; }},
+};
+
+TEST(AttentionNumbersTest, WhatIsNoNumberIsNoneInEachPrecision) {
+  at::manual_seed(7);
+  for (const Damage &damage : kDamages)
+    for (int64_t queries : {1, 24})
+      for (double softcap : {0.0, 1.5}) {
+        SCOPED_TRACE(testing::Message() << damage.name << ", " << queries << " queries, softcap " << softcap);
+        std::map<std::string, plan::Attribute> attributes = {{"scale", 0.3}};
+        if (softcap > 0)
+          attributes["softcap"] = softcap;
+        auto keeps = attributes;
+        keeps["keep_lse"] = true;
+        // Numbers that bf16 has, so that all products have the signs of fp64's.
+        auto drawn = [](at::IntArrayRef shape) { return at::randn(shape, at::kBFloat16).to(at::kDouble); };
+        at::Tensor q = drawn({1, queries, 2, 16}), k = drawn({1, 24, 1, 16}), v = drawn({1, 24, 1, 16}),
+                   dy = drawn({1, queries, 2, 16});
+        damage.make(q, k);
+        auto forward = [&](at::ScalarType type) {
+          return runKernel("attention", {q.to(type), k.to(type), v.to(type), {}, {}}, keeps);
+        };
+        const std::vector<at::Tensor> wide = forward(at::kDouble);
+        const bool isLast = damage.name == "Query" && queries == 1; // Its one query is the one.
+        for (int64_t t = 0; t < queries; ++t) {
+          const at::Tensor isNan = at::isnan(wide[0].select(1, t));
+          const bool isNumber = !isLast && damage.isNumber(24 - queries + t, softcap > 0);
+          EXPECT_TRUE(isNumber ? !isNan.any().item<bool>() : isNan.all().item<bool>()) << "query " << t;
+        }
+        for (at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+          const std::vector<at::Tensor> narrow = forward(type);
+          EXPECT_TRUE(at::equal(at::isnan(narrow[0]), at::isnan(wide[0]))) << type;
+          EXPECT_TRUE(at::equal(at::isnan(narrow[1]), at::isnan(wide[1]))) << type << ", the sums' logarithms";
+        }
+        // A share of zero times an infinite key is none in one precision, and infinite in another.
+        if (damage.name == "Infinite" || damage.name == "NegativeInfinite")
+          continue;
+        auto backward = [&](at::ScalarType type) {
+          return runKernel("attention_grad", {dy.to(type), q.to(type), k.to(type), v.to(type), {}, {}, {}}, attributes);
+        };
+        const std::vector<at::Tensor> wideGradients = backward(at::kDouble), gradients = backward(at::kFloat);
+        for (size_t i = 0; i < 3; ++i)
+          EXPECT_TRUE(at::equal(at::isnan(gradients[i]), at::isnan(wideGradients[i]))) << "operand " << i;
       }
 }
 

@@ -40,7 +40,7 @@ public:
     std::free(memory_);
   }
   Workspace(const Workspace &) = delete;
-  void *data() { return memory_; }
+  ScratchAllocator scratch() { return {memory_, bytes_}; }
 
 private:
   int64_t bytes_;
@@ -96,8 +96,8 @@ Recurrence runRecurrence(plan::StateUpdate update, bool channels, int64_t length
   p.written = keepsWritten ? written.data() : nullptr;
   Workspace forward(plan::recurrenceWorkspace(p.sizes, threads)),
       backward(plan::recurrenceGradWorkspace(p.sizes, threads));
-  recurrenceForward(p, r.o.data(), r.state.data(), threads, forward.data());
-  recurrenceBackward<float>(p, dO.data(), to, threads, backward.data());
+  recurrenceForward(p, r.o.data(), r.state.data(), threads, forward.scratch());
+  recurrenceBackward<float>(p, dO.data(), to, threads, backward.scratch());
   return r;
 }
 
@@ -161,14 +161,14 @@ Attention runAttention(int64_t queries, int64_t keys, int64_t window, int thread
   a.dv.resize(v.size());
   Workspace forward(plan::attentionWorkspace(p.sizes, threads)),
       backward(plan::attentionGradWorkspace(p.sizes, threads));
-  attentionForward<float, float>(p, q.data(), k.data(), v.data(), a.o.data(), a.lse.data(), threads, forward.data());
+  attentionForward<float, float>(p, q.data(), k.data(), v.data(), a.o.data(), a.lse.data(), threads, forward.scratch());
   const auto q16 = halves(q), k16 = halves(k), v16 = halves(v);
   a.oOfBf16.resize(q.size());
   Workspace widened(plan::attentionWorkspace(p.sizes, threads, 4, 4, /*widened=*/true));
   attentionForward<float, float, Bf16>(p, q16.data(), k16.data(), v16.data(), a.oOfBf16.data(),
-                                       /*lse=*/nullptr, threads, widened.data());
+                                       /*lse=*/nullptr, threads, widened.scratch());
   attentionBackward<float, float>(p, dO.data(), q.data(), k.data(), v.data(), a.o.data(), a.lse.data(), a.dq.data(),
-                                  a.dk.data(), a.dv.data(), threads, backward.data());
+                                  a.dk.data(), a.dv.data(), threads, backward.scratch());
   return a;
 }
 
@@ -192,6 +192,14 @@ TEST(BlockAttentionTest, SameBitsOnAnyThreads) {
     }
   }
   EXPECT_EQ(tasks.size(), 3u) << "not every kind of tasks was run";
+}
+
+TEST(ScratchAllocatorDeathTest, TakesNoMoreThanThereIs) {
+  alignas(64) char memory[128] = {};
+  ScratchAllocator scratch(memory, sizeof(memory));
+  EXPECT_TRUE(scratch.take<char>(3) == memory);
+  EXPECT_TRUE(ScratchAllocator(scratch).take<char>(64) == memory + 64);
+  EXPECT_DEATH(scratch.take<char>(65), "a kernel takes 128 bytes of scratch where 64 are left");
 }
 
 } // namespace

@@ -8,6 +8,9 @@
 // RUN: morph-opt %t.mlir --morph-program-pipeline="program=align options=kernels=false" | FileCheck %s --check-prefix=ALIGN
 // RUN: morph-opt %S/Inputs/tiny-base.mlir --morph-pair-branches="candidates=retnet(calibrated=0)" -o %t.none.mlir
 // RUN: morph-translate --emit-plan %t.none.mlir --program=calibrate | FileCheck %s --check-prefix=NULL
+// The base's scores, whose scale and bound are not the usual ones.
+// RUN: sed -e 's/scale 0.35[0-9]* :/scale 0.75 softcap 20.0 :/' %S/Inputs/tiny-base.mlir > %t.base.mlir
+// RUN: morph-opt %t.base.mlir --morph-pair-branches="candidates=retnet" --morph-build-calibrate | FileCheck %s --check-prefix=SCORES
 // RUN: not morph-opt %S/Inputs/tiny-base.mlir --morph-build-calibrate 2>&1 | FileCheck %s --check-prefix=PHASE
 
 // CHECK: morph.program @calibrate(%tokens: tensor<?x?xi64> "tokens" [B, T]) {
@@ -38,6 +41,8 @@
 // PROGRAM-NOT: morph.attention %
 // PROGRAM-NOT: morph.swiglu
 // PROGRAM: morph.output "model.layers.0.linear_attn.decay" =
+
+// SCORES-COUNT-2: morph.attention_distance %{{.*}}, %{{.*}} scale 7.500000e-01 window 2147483647 softcap 2.000000e+01 :
 
 // NONE: morph.mixer_calibrate
 // NONE-NOT: morph.program

@@ -172,6 +172,27 @@ const Malformed kKernelCases[] = {
      "argument 0 is [11,8] of f32, but kernel 'add_silu' takes [R0,R1,8] of f32"},
     {"OtherType", [](Json &j) { find(j, "launch")["operands"][1] = find(j, "cast")["results"][0]; },
      "argument 1 is [B,T,8] of bf16, but kernel 'add_silu' takes [R0,R1,8] of f32"},
+    {"AttentionScaleIsZero", [](Json &j) { find(j, "attention")["attributes"]["scale"] = 0.0; },
+     "attention_c11: scale is 0, expected a positive finite number"},
+    {"AttentionScaleIsNegative", [](Json &j) { find(j, "attention")["attributes"]["scale"] = -1.0; },
+     "attention_c11: scale is -1, expected a positive finite number"},
+    {"AttentionGradScaleIsZero", [](Json &j) { find(j, "attention_grad")["attributes"]["scale"] = 0.0; },
+     "attention_grad_c10: scale is 0, expected a positive finite number"},
+    {"AttentionGradScaleIsNegative", [](Json &j) { find(j, "attention_grad")["attributes"]["scale"] = -1.0; },
+     "attention_grad_c10: scale is -1, expected a positive finite number"},
+    {"AttentionDistanceScaleIsZero", [](Json &j) { find(j, "attention_distance")["attributes"]["scale"] = 0.0; },
+     "attention_distance_c5: scale is 0, expected a positive finite number"},
+    {"AttentionDistanceScaleIsNegative", [](Json &j) { find(j, "attention_distance")["attributes"]["scale"] = -1.0; },
+     "attention_distance_c5: scale is -1, expected a positive finite number"},
+    {"AttentionDistanceSoftcap", [](Json &j) { find(j, "attention_distance")["attributes"]["softcap"] = 0.0; },
+     "attention_distance_c6: softcap is 0, expected a positive finite number"},
+    {"DocumentsOfOtherKeys",
+     [](Json &j) {
+       for (Json &each : j["instructions"])
+         if (each["op"] == "attention" && each["operands"][5] != -1)
+           each["operands"][1] = each["operands"][2] = find(j, "cache_write")["results"][0];
+     },
+     "attention_c9: begins is [B,T], expected [B,S]: S is T, but 16 in k ([B,16,2,4])"},
 };
 
 /// A plan with code for GPUs: one launch of `exp` by blocks of four rows.

@@ -253,6 +253,7 @@ inline plan::Plan everyOpPlan() {
   capped["softcap"] = 0.5;
   keep(b.ops("attention", {q, q, q, -1, -1}, capped));
   keep(b.ops("attention_grad", {dheads, q, q, q, -1, -1, -1}, capped));
+  keep(b.ops("attention_distance", {q, y}, capped));
   keep(b.ops("linear_attention_grad", {dheads, linear[2], linear[3], q, q, y, -1, decay, -1, beta, -1, -1, -1, -1},
              rule));
   std::vector<int64_t> ofGradient = {dheads, -1, -1};

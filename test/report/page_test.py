@@ -109,6 +109,8 @@ class OneRun(ReportTest):
         lines = page.table("In the order in which they ran.")
         self.assertEqual(lines[2][:4], ["align", "461 k", "3.85 T", "16 s"])
         self.assertEqual(lines[2][5:], ["28.8 k", "36.5 MB"])
+        # Whoever does not see the bars has words.
+        self.assertEqual([line[4].strip() for line in lines[1:]], ["11 %", "100 %", "33 %", ""])
         self.assertEqual(lines[-1][:4], ["all", "662 k", "5.17 T", "23 s"])
         lines = page.table("What was read.")
         self.assertEqual(lines[1], ["text", "corpora/books.jsonl", "1.2 k", "600 k", "300 (20.0 %)", "-"])
@@ -158,6 +160,28 @@ class OneRun(ReportTest):
         self.assertEqual(lines[0][:3], ["Model", "After", "Depth"])
         self.assertEqual([line[2] for line in lines[1:4]], ["0.00", "0.50", "1.00"])
         self.assertEqual(len(lines), 1 + 4 * 3)
+
+    def test_the_headline_is_of_all_depths(self):
+        run = SyntheticRun(depths=(0.0, 0.5, 1.0))
+        for row in run.summary["evaluation"]:
+            if row["task"] == "needle" and row["length"] == 128:
+                shares = {"teacher": (1.0, 0.75, 0.5), "selected": (0.5, 1.0, 0.0) if row["after"] == "distill" else (0, 0, 0)}
+                row["generated"] = answers(shares.get(row["model"], (1, 1, 1))[int(2 * row["depth"])])
+        self.assertIn("needle at 128 tokens, mean over 3 depths, 0.500 (teacher 0.750)", self.page(("run", run)).words)
+        page = self.page(("one", SyntheticRun(depths=(0.5,))))
+        self.assertIn("needle at 128 tokens, depth 0.50, 0.925 (teacher 1.000)", page.words)
+        page = self.page(("any", SyntheticRun()))
+        self.assertIn("needle at 128 tokens 0.925 (teacher 1.000)", page.words)
+
+    def test_letters_of_other_scripts(self):
+        """They stay text, whether a font of this machine has them or not, and values are shown as they were written."""
+        run = SyntheticRun()
+        run.resolved["data"] = {"text": ["данные/日本語.txt"]}
+        run.metrics += [{"stage": "finetune", "variant": "日本語", "step": step, "loss": 1 / step} for step in (1, 2)]
+        run.metrics += [{"stage": "finetune", "variant": "ไทย", "step": step, "loss": 1 / step} for step in (1, 2)]
+        page = self.page(("run", run))
+        self.assertIn(["data.text", '["данные/日本語.txt"]'], page.table("The spec as it was run."))
+        self.assertIn("日本語", page.figure("Finetune: "))
 
     def test_nothing_comes_from_elsewhere_and_references_have_targets(self):
         page = self.page(("run", SyntheticRun()))
@@ -211,6 +235,16 @@ class OneRun(ReportTest):
         self.assertIn(f"from 1e+299 to {0.9 * 0.97**20:.4g}", page.figure("Align: "))
         self.assertNotIn("Distill: loss over", page.text)
         self.assertNotIn("nan", page.text.lower().replace("nanos", ""))
+
+
+class Styles(unittest.TestCase):
+    def test_many_are_told_apart(self):
+        from run_figures import fill_of, style_of
+
+        for style, parts, count in ((style_of, ("color", "linestyle"), 24), (fill_of, ("facecolor", "hatch"), 25)):
+            found = [tuple(style(place)[part] for part in parts) for place in range(count)]
+            self.assertEqual(len(set(found)), count, style.__name__)
+            self.assertEqual(found[0][1], ("-", "")[style is fill_of])
 
 
 class Hostile(ReportTest):
@@ -362,6 +396,29 @@ class SeveralRuns(ReportTest):
         self.assertIn("a line for each of 2. first: from 0.08 to 0.04; second:", page.figure("Distill: loss over"))
         gates = [a["aria-label"] for tag, a in page.elements if tag == "svg" and a["aria-label"].startswith("Gates")]
         self.assertEqual(len(gates), 2)
+
+    def test_windows_of_other_lengths(self):
+        other = SyntheticRun()
+        for row in other.summary["evaluation"]:
+            row["length"] = 512 if row["task"] == "text" else row["length"]
+        page = self.page(("first", SyntheticRun()), ("second", other))
+        self.assertEqual(page.table("On text that no other stage reads, with intervals of 95 %. Windows of other")[0],
+                         ["Model", "After", "first, windows of 256 tokens", "second, windows of 512 tokens"])
+        # What has no text has no windows.
+        other.summary["evaluation"] = [row for row in other.summary["evaluation"] if row["task"] != "text"]
+        page = self.page(("first", SyntheticRun()), ("second", other))
+        self.assertEqual(page.table("On text that no other stage reads, in windows of 256 tokens")[0],
+                         ["Model", "After", "first", "second"])
+
+    def test_alignment_in_waves(self):
+        """Every wave of layers has a line; of distilled variants the selected one alone."""
+        other = SyntheticRun()
+        waves = [line | {"variant": f"wave {wave} of 2", "loss": line["loss"] / wave} for line in other.metrics
+                 if line["stage"] == "align" for wave in (1, 2)]
+        other.metrics = waves + [line for line in other.metrics if line["stage"] != "align"]
+        label = self.page(("first", SyntheticRun()), ("second", other)).figure("Align: ")
+        for words in ("a line for each of 3.", "first: from", "second wave 1 of 2: from", "second wave 2 of 2: from"):
+            self.assertIn(words, label)
 
     def test_equal_specs(self):
         page = self.page(("first", SyntheticRun()), ("second", SyntheticRun()))

@@ -7,6 +7,8 @@
 #include "runtime/exec/Executor.h"
 #include "runtime/weights/Initialize.h"
 
+#include <ATen/Parallel.h>
+
 #include <gtest/gtest.h>
 
 namespace morph {
@@ -17,15 +19,15 @@ using Attributes = std::map<std::string, plan::Attribute>;
 constexpr int64_t kBatch = 2, kLength = 23;
 
 /// [B,T]: documents of these lengths, one list a sequence.
-at::Tensor beginsOf(const std::vector<std::vector<int64_t>> &lengths) {
-  const at::Tensor begins = at::empty({static_cast<int64_t>(lengths.size()), kLength}, at::kLong);
+at::Tensor beginsOf(const std::vector<std::vector<int64_t>> &lengths, int64_t whole = kLength) {
+  const at::Tensor begins = at::empty({static_cast<int64_t>(lengths.size()), whole}, at::kLong);
   for (size_t b = 0; b < lengths.size(); ++b) {
     int64_t at = 0;
     for (int64_t length : lengths[b]) {
       begins.select(0, static_cast<int64_t>(b)).slice(0, at, at + length).fill_(at);
       at += length;
     }
-    EXPECT_EQ(at, kLength);
+    EXPECT_EQ(at, whole);
   }
   return begins;
 }
@@ -85,25 +87,36 @@ std::vector<DocumentCase> documentCases() {
   };
 }
 
+/// The plan of the op alone, its results as outputs r0, r1, ...
+plan::Plan planOf(const DocumentCase &each, bool separates) {
+  PlanBuilder b("test");
+  std::vector<int64_t> operands;
+  std::map<std::string, int64_t> made;
+  for (const auto &[name, shape] : each.operands) {
+    if (!shape.empty() && !made.count(name))
+      made[name] = b.input(name, shape);
+    operands.push_back(shape.empty() ? -1 : made[name]);
+  }
+  if (separates)
+    operands.push_back(b.input("begins", {kB, kT}, plan::DType::I64));
+  const std::vector<int64_t> results = b.ops(each.op, operands, each.attributes);
+  for (size_t r = 0; r < results.size(); ++r)
+    b.output("r" + std::to_string(r), results[r]);
+  return b.plan;
+}
+
+NamedTensors outputsOf(const plan::Plan &plan, const NamedTensors &inputs, Precision precision = Precision::F64) {
+  auto executor = Executor::create(plan, WeightStore::inMemory({}), precision, 0);
+  EXPECT_TRUE(executor.ok()) << executor.status().message();
+  auto outputs = (*executor)->run(inputs);
+  EXPECT_TRUE(outputs.ok()) << outputs.status().message();
+  for (auto &[name, tensor] : *outputs)
+    tensor = tensor.clone();
+  return *outputs;
+}
+
 class Documents : public testing::TestWithParam<DocumentCase> {
 protected:
-  /// The plan of the op alone, its results as outputs r0, r1, ...
-  static plan::Plan planOf(const DocumentCase &each, bool separates) {
-    PlanBuilder b("test");
-    std::vector<int64_t> operands;
-    std::map<std::string, int64_t> made;
-    for (const auto &[name, shape] : each.operands) {
-      if (!shape.empty() && !made.count(name))
-        made[name] = b.input(name, shape);
-      operands.push_back(shape.empty() ? -1 : made[name]);
-    }
-    if (separates)
-      operands.push_back(b.input("begins", {kB, kT}, plan::DType::I64));
-    const std::vector<int64_t> results = b.ops(each.op, operands, each.attributes);
-    for (size_t r = 0; r < results.size(); ++r)
-      b.output("r" + std::to_string(r), results[r]);
-    return b.plan;
-  }
   static NamedTensors inputsOf(const DocumentCase &each) {
     NamedTensors inputs;
     for (const auto &[name, shape] : each.operands) {
@@ -119,15 +132,6 @@ protected:
     }
     return inputs;
   }
-  static NamedTensors run(const plan::Plan &plan, const NamedTensors &inputs, bool recording = false) {
-    auto executor = Executor::create(plan, WeightStore::inMemory({}), Precision::F64, 0);
-    EXPECT_TRUE(executor.ok()) << executor.status().message();
-    auto outputs = recording ? (*executor)->runRecording(inputs) : (*executor)->run(inputs);
-    EXPECT_TRUE(outputs.ok()) << outputs.status().message();
-    for (auto &[name, tensor] : *outputs)
-      tensor = tensor.clone();
-    return *outputs;
-  }
   static bool isOfPositions(const plan::Plan &plan, const std::string &name) {
     for (const plan::NamedValue &input : plan.inputs)
       if (input.name == name) {
@@ -142,7 +146,7 @@ TEST_P(Documents, AreComputedAlone) {
   const plan::Plan packed = planOf(GetParam(), true), alone = planOf(GetParam(), false);
   NamedTensors inputs = inputsOf(GetParam());
   inputs["begins"] = beginsOf({{5, 1, 9, 8}, {kLength}});
-  const NamedTensors whole = run(packed, inputs);
+  const NamedTensors whole = outputsOf(packed, inputs);
   std::map<std::string, at::Tensor> sums;
   for (const DocumentSpan &document : documentsOf(inputs["begins"])) {
     NamedTensors parts;
@@ -151,7 +155,7 @@ TEST_P(Documents, AreComputedAlone) {
         parts[name] = isOfPositions(packed, name)
                           ? tensor.narrow(0, document.sequence, 1).narrow(1, document.begin, document.length)
                           : tensor;
-    for (const auto &[name, result] : run(alone, parts)) {
+    for (const auto &[name, result] : outputsOf(alone, parts)) {
       const plan::NamedValue &output = packed.outputs[static_cast<size_t>(std::stoi(name.substr(1)))];
       const std::vector<plan::Dim> &shape = packed.values[static_cast<size_t>(output.value)].shape;
       const auto axis = std::find(shape.begin(), shape.end(), kT) - shape.begin();
@@ -172,14 +176,45 @@ TEST_P(Documents, AreComputedAlone) {
 
 TEST_P(Documents, AreNotWhatTheWindowIs) {
   NamedTensors inputs = inputsOf(GetParam());
-  const NamedTensors joined = run(planOf(GetParam(), false), inputs);
+  const NamedTensors joined = outputsOf(planOf(GetParam(), false), inputs);
   inputs["begins"] = beginsOf({{5, 1, 9, 8}, {kLength}});
-  const NamedTensors packed = run(planOf(GetParam(), true), inputs);
+  const NamedTensors packed = outputsOf(planOf(GetParam(), true), inputs);
   EXPECT_FALSE(at::allclose(joined.at("r0"), packed.at("r0")));
   inputs["begins"] = beginsOf({{kLength}, {kLength}});
-  const NamedTensors whole = run(planOf(GetParam(), true), inputs);
+  const NamedTensors whole = outputsOf(planOf(GetParam(), true), inputs);
   for (const auto &[name, tensor] : joined)
     EXPECT_TRUE(at::equal(whole.at(name), tensor)) << name;
+}
+
+TEST(DocumentScratch, OfOneMayBeMoreThanOfTheWindow) {
+  // Two threads have enough to do with the groups of two sequences. Of a document's they take heads as tasks, which
+  // keep sums of their own: twice what the window takes.
+  constexpr int64_t length = 600;
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  const std::pair<std::string, std::vector<plan::Dim>> none;
+  const auto q = std::pair("q", heads(9, 64)), k = std::pair("k", heads(3, 64)), v = std::pair("v", heads(3, 64)),
+             dy = std::pair("dy", heads(9, 64));
+  const DocumentCase each = {"", "attention_grad", {dy, q, k, v, none, none, none}, {{"scale", 0.125}}};
+  const plan::Plan packed = planOf(each, true), alone = planOf(each, false);
+  NamedTensors inputs;
+  for (const auto &[name, shape] : each.operands)
+    if (!shape.empty())
+      inputs[name] = seededNormal({kBatch, length, std::get<int64_t>(shape[2]), 64}, 1, 5, name, at::kFloat);
+  inputs["begins"] = beginsOf({{length - 8, 8}, {length}}, length);
+  const NamedTensors whole = outputsOf(packed, inputs, Precision::F32);
+  for (const DocumentSpan &document : documentsOf(inputs["begins"])) {
+    auto of = [&](const at::Tensor &x) {
+      return x.narrow(0, document.sequence, 1).narrow(1, document.begin, document.length);
+    };
+    NamedTensors parts;
+    for (const auto &[name, tensor] : inputs)
+      if (name != "begins")
+        parts[name] = of(tensor);
+    for (const auto &[name, result] : outputsOf(alone, parts, Precision::F32))
+      EXPECT_TRUE(at::equal(of(whole.at(name)), result)) << name << " of the document of " << document.length;
+  }
+  at::set_num_threads(before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, Documents, testing::ValuesIn(documentCases()),

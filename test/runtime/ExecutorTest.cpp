@@ -508,6 +508,40 @@ TEST(ExecutorTest, WhatIsUpdatedMustBeTheCallersAlone) {
   EXPECT_EQ(errorWith(memory.narrow(0, 0, 8).view({1, 4, 2})), "ran");
 }
 
+/// Positions x [B,T,1,2] are written into a ring [B,S,1,2] and see the last `window` of it; 0: all.
+plan::Plan attentionOnRing(int64_t window) {
+  PlanBuilder b;
+  const Dim batch = std::string("B"), one = int64_t(1), two = int64_t(2);
+  const int64_t x = b.input("x", {batch, Dim(std::string("T")), one, two}),
+                offset = b.input("offset", {batch}, plan::DType::I64);
+  const int64_t ring = b.op("cache_write", {b.input("ring", {batch, Dim(std::string("S")), one, two}), x, offset});
+  std::map<std::string, plan::Attribute> attributes = {{"scale", 1.0}};
+  if (window > 0)
+    attributes["window"] = window;
+  b.output("ring", ring);
+  b.output("y", b.op("attention", {x, ring, ring, -1, offset}, attributes));
+  return b.plan;
+}
+
+TEST(ExecutorTest, ARingHasRoomForWhatIsWrittenAndSeen) {
+  // Before anything runs: kernels on a GPU do not look.
+  auto errorOf = [](int64_t window, int64_t positions, int64_t slots, int64_t second) -> std::string {
+    auto executor = make(attentionOnRing(window), {});
+    auto outputs = executor->run({{"x", at::ones({2, positions, 1, 2})},
+                                  {"ring", at::ones({2, slots, 1, 2})},
+                                  {"offset", at::tensor({int64_t(0), second}, at::kLong)}});
+    return outputs.ok() ? "" : outputs.status().message();
+  };
+  EXPECT_EQ(errorOf(0, 2, 6, 4), "");
+  EXPECT_EQ(errorOf(3, 2, 4, 1000), "");
+  for (const auto &[error, expected] :
+       {std::pair(errorOf(0, 2, 6, 5), "input 'offset' of program 'test' holds 5 at element 1: 2 positions from there "
+                                       "on see 7, but a ring keeps 6"),
+        std::pair(errorOf(3, 2, 3, 1000), "2 positions from there on see 4, but a ring keeps 3"),
+        std::pair(errorOf(3, 5, 4, 0), "program 'test': cache_write_c4: T is 5, expected no more than S, which is 4")})
+    EXPECT_NE(error.find(expected), std::string::npos) << error;
+}
+
 TEST(ExecutorTest, AKernelsErrorNamesTheInstruction) {
   // Whether there are as many keys as queries is known at run time only.
   PlanBuilder b;

@@ -283,6 +283,26 @@ TEST(ForwardKernelTest, LossesStandLargeLogits) {
   EXPECT_TRUE(at::isfinite(runKernel("reverse_kl_divergence", {logits, -logits})[0]).all().item<bool>());
 }
 
+TEST(ForwardKernelTest, LossesDoNotDependOnTheHeightOfLogits) {
+  // Numbers of a grid, which with an offset are exact: a row has the softmax of another one at any height.
+  const at::Tensor x = (drawn({4, 512}, 5) * 3072).round() / 1024, targets = at::tensor({0, 511, 17, 500}, at::kLong);
+  const at::Tensor low = x.to(at::kFloat), ones = at::ones({4});
+  for (double offset : {100.0, 1000.0}) {
+    SCOPED_TRACE(offset);
+    const at::Tensor high = (x + offset).to(at::kFloat);
+    EXPECT_TRUE(at::equal(high.to(at::kDouble), x + offset));
+    EXPECT_TRUE(at::equal(runKernel("token_nll", {high, targets})[0], runKernel("token_nll", {low, targets})[0]));
+    for (const char *op : {"kl_divergence", "reverse_kl_divergence"})
+      for (const auto &[teacher, student] : {std::pair(low, high), std::pair(high, low)}) {
+        const at::Tensor kl = runKernel(op, {teacher, student})[0],
+                         gradient = runKernel(std::string(op) + "_grad", {ones, teacher, student})[0];
+        EXPECT_GE(kl.min().item<float>(), -1e-7f) << op;
+        EXPECT_LT(kl.abs().max().item<float>(), 1e-6f) << op;
+        EXPECT_LT(gradient.abs().max().item<float>(), 1e-7f) << op;
+      }
+  }
+}
+
 TEST(ForwardKernelTest, WhatKeepTopLeavesOutWeighsNothing) {
   at::Tensor teacher = drawn({2, 50000}, 1).to(at::kFloat), student = drawn({2, 50000}, 2).to(at::kFloat);
   at::Tensor kl =

@@ -82,7 +82,7 @@ inline std::vector<at::Tensor> runKernel(const std::string &op, std::vector<at::
   // Not a number in it, and a mark behind it.
   const int64_t bytes = plan::scratchBytes(plan, instruction, extents, {isDouble, at::get_num_threads()});
   const at::Tensor scratch = at::full({bytes + 64}, 0xff, at::kByte);
-  kernel->run(KernelCall{plan, instruction, given, results, scratch.mutable_data_ptr()});
+  kernel->run(KernelCall{plan, instruction, given, results, {scratch.mutable_data_ptr(), bytes}});
   TORCH_CHECK(scratch.slice(0, bytes).eq(0xff).all().item<bool>(), op, ": written behind the scratch");
   return results;
 }

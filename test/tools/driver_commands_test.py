@@ -22,6 +22,15 @@ class DriverCommandsTest(DriverCase):
                 expected = ["+0.000" if length in silent.split() else "+0.250" for length in ("64", "128")]
                 self.assertEqual(re.findall(r"selected +selection .* ([+-]\d\.\d+) \[\S+ \S+\]\n", done.stdout)[:2], expected)
 
+    def test_of_several_baselines_the_best_is_compared_with(self):
+        self.write_spec(evaluate__baselines=["uniform", "uniform:middle"])
+        done = self.morph("run", self.spec, "--out", self.out)
+        self.assertIn("\nover the best of the baselines: difference of the share that is generated, paired", done.stdout)
+        self.assertRegex(done.stdout, r"(?m)selected +selection .* \+0\.125 \[\S+ \S+\] uniform-middle$")
+        # Of text the two are alike: the first one is named.
+        self.assertRegex(done.stdout, r"(?m)model +after +kept +perplexity +nats over the best$")
+        self.assertRegex(done.stdout, r"(?m)selected +selection +2 +\S+ \[\S+ \S+\] +-1\.033 \[\S+ \S+\] uniform$")
+
     def test_json(self):
         summary = json.loads(self.morph("run", self.spec, "--out", self.out, "--json").stdout)
         self.assertEqual(summary["selection"]["kept"], [2])

@@ -97,12 +97,13 @@ if stage == "select":
         "cost": {"tokens": 1000, "flops": 2e9, "seconds": 1.5}}))
 if stage == "evaluate":
     better = int(option("--model-name") == "selected")
+    good = int(option("--model-name") in ("selected", "uniform-middle"))
     rows = [{"model": option("--model-name"), "after": option("--after"),
         "task": "needle", "length": length, "depth": None, "answers_per_sample": 1.0, "shared": ["keys"],
         "teacher_forced": dict(samples=8, answers=0.5, interval=[0.215, 0.785], tokens=0.9, cross_entropy=0.5,
                                cross_entropy_interval=[0.4, 0.6], by_sample=[0, 1] * 4),
-        "generated": dict(samples=8, answers=0.5 + better / 4, interval=[0.215, 0.785],
-                          by_sample=[better, 1] + [0, 1] * 2 + [better, 1])} for length in (64, 128)]
+        "generated": dict(samples=8, answers=0.5 + (better + good) / 8, interval=[0.215, 0.785],
+                          by_sample=[better, 1] + [0, 1] * 2 + [good, 1])} for length in (64, 128)]
     for row in rows:
         if str(row["length"]) in os.environ.get("SILENT", "").split():
             del row["generated"]

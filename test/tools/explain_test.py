@@ -41,7 +41,7 @@ class ExplainTest(unittest.TestCase):
         self.assertIn("did you mean 'align.batch'?", explain("align.bach", expect=2).stderr)
 
     def test_every_label(self):
-        reference = (SOURCE / "specs/README.md").read_text()
+        reference = (SOURCE / "specs/reference.md").read_text()
         labels = set(re.findall(r"^\| (S\d+) \|", reference, re.MULTILINE))
         labels |= set(re.findall(r"\| ([a-z]\w*_c\d+) \|", reference))
         for file in (SOURCE / "dialect").glob("*.td"):

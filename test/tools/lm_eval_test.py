@@ -150,6 +150,9 @@ def main():
         # A part of the samples; what is wrong is said before a model is loaded.
         lm_eval(hybrid, "--tasks", "morph_choices", "--include", root / "tasks", "--limit", 2, "--out", root / "two.json")
         assert json.loads((root / "two.json").read_text())[str(hybrid)]["n-samples"]["morph_choices"]["effective"] == 2
+        # Patterns are names of tasks that fit.
+        lm_eval(hybrid, "--tasks", "morph_*", "--include", root / "tasks", "--limit", 1, "--out", root / "one.json")
+        assert set(json.loads((root / "one.json").read_text())[str(hybrid)]["results"]) == {"morph_choices", "morph_texts"}
         assert "there is no task 'morph_choice'" in lm_eval(hybrid, "--tasks", "morph_choice", "--include", root / "tasks",
                                                             expect=2).stderr
         assert "is no model folder" in lm_eval(root, "--tasks", "morph_choices", expect=2).stderr

@@ -6,17 +6,22 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
+import sys
 import tempfile
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BASE = SOURCE / "specs/models/tiny-recall"
 CRITICAL = 0  # Without its attention tiny-recall recalls nothing.
+sys.path.insert(0, str(SOURCE / "tools/python"))
+import plant_control  # noqa: E402  pylint: disable=wrong-import-position
+
 SAMPLES, LENGTH, NEEDLES = 12, 192, 14
 
 
@@ -71,9 +76,39 @@ def check_refusals(folder):
     assert not (folder / "none").exists()
 
 
-def folder_without_o_proj(folder):
-    from safetensors.torch import save_file
+def check_norms(folder):
+    """A norm behind attention would undo that its output is halved: Gemma's and OLMo's folders are told by their weights."""
+    parts = ("self_attn.o_proj", "mlp.down_proj", "post_attention_layernorm")
+    gemma = ("input_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+    for name, norms in (("llama", ("input_layernorm",)), ("gemma", gemma), ("olmo", ("post_feedforward_layernorm",))):
+        base, out = folder / name, folder / f"planted {name}"
+        base.mkdir()
+        (base / "config.json").write_text(json.dumps({"num_hidden_layers": 1}))
+        save_file({f"model.layers.0.{part}.weight": torch.ones(1) for part in (*parts, *norms)}, base / "model.safetensors")
+        try:
+            plant_control.plant(base, 0, out)
+            refusal = None
+        except plant_control.InputError as error:
+            refusal = error
+        assert (refusal is None) == out.exists() == (name == "llama"), (name, refusal)
+        assert refusal is None or "has a norm behind attention, 'model.layers.0.post_attention_layernorm.weight'" in str(refusal)
+        assert refusal is None or "Llama's" in refusal.hint
 
+
+def check_other_files(folder):
+    """What lies beside the base's weights, by their names or by others, is none of them."""
+    base = folder / "crowded"
+    shutil.copytree(BASE, base)
+    weights = load_file(base / "model.safetensors")
+    save_file({name: torch.zeros_like(weight) for name, weight in weights.items()}, base / "zzz.safetensors")
+    save_file({"layers.0.attention.wq.weight": torch.zeros(1)}, base / "consolidated.safetensors")
+    plant_control.plant(base, CRITICAL, folder / "from crowded")
+    expected, found = (load_file(folder / name / "model.safetensors") for name in ("planted", "from crowded"))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def folder_without_o_proj(folder):
     other = folder / "other"
     other.mkdir()
     (other / "config.json").write_text(json.dumps({"num_hidden_layers": 1}))
@@ -109,6 +144,8 @@ def main():
         assert min(first, second) >= 0.95 * doubled, "either copy must look harmless"
         assert both <= without + 0.02, "both together are what the layer was"
         check_refusals(folder)
+        check_norms(folder)
+        check_other_files(folder)
 
 
 main()

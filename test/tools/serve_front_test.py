@@ -19,7 +19,7 @@ import types
 import unittest
 
 SOURCE = pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
-sys.path[:0] = [str(SOURCE / "tools/python/text"), str(SOURCE / "tools/python/serve")]
+sys.path[:0] = [str(SOURCE / "tools/python" / name) for name in ("text", "serve", "")]
 import model_text  # noqa: E402  pylint: disable=wrong-import-position
 from api import Api  # noqa: E402  pylint: disable=wrong-import-position
 from engine import Engine  # noqa: E402  pylint: disable=wrong-import-position

@@ -14,7 +14,7 @@ import unittest
 import tokenizers
 
 SOURCE = pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
-sys.path[:0] = [str(SOURCE / "tools/python/text"), str(SOURCE / "tools/python/serve")]
+sys.path[:0] = [str(SOURCE / "tools/python" / name) for name in ("text", "serve", "")]
 from answers import ChatCompletion, Completion, TextStream, TokenTexts  # noqa: E402  pylint: disable=wrong-import-position
 from choices import Choice, Prompt, find_offsets, text_offsets  # noqa: E402  pylint: disable=wrong-import-position
 from model_text import (  # noqa: E402  pylint: disable=wrong-import-position

@@ -106,6 +106,33 @@ class TrackTest(unittest.TestCase):
         self.assertEqual([line["distill-uniform-1/loss"] for line in history if "distill-uniform-1/loss" in line], [3.5])
         self.assertEqual(summary["evaluation/text@64/teacher/selection/perplexity"], 2.71828)
 
+    def test_a_run_that_goes_on(self):
+        """Stages that are whole are in the run's file; the one that goes on has its own, whose last line may be torn."""
+        def stages(name):
+            track(self.run_folder, "--tensorboard", self.folder / name)
+            return sorted(path.name for path in (self.folder / name / "run").iterdir())
+
+        whole = self.run_folder / "metrics.jsonl"
+        text = whole.read_text()
+        whole.unlink()
+        (self.run_folder / "evaluation.json").unlink()
+        result = track(self.run_folder, "--tensorboard", self.folder / "none", expect=2)
+        self.assertIn("has no lines: no stage of the run has logged a step", result.stderr)
+        align = self.run_folder / "align.partial/metrics.jsonl"
+        align.parent.mkdir()
+        align.write_bytes(text.splitlines()[0].encode() + '\n{"stage": "align", "step": 10, "note": "\u00e9'.encode()[:-1])
+        self.assertEqual(stages("first"), ["align", "results"])
+        events = EventAccumulator(str(self.folder / "first/run/align")).Reload()
+        self.assertEqual([(event.step, event.value) for event in events.Scalars("loss")], [(5, 0.5)])
+        # Of a stage with several models each has a folder; what became whole meanwhile counts once.
+        whole.write_text("".join(text.splitlines(keepends=True)[:2]))
+        distill = self.run_folder / "distill/uniform.partial/metrics.jsonl"
+        distill.parent.mkdir(parents=True)
+        distill.write_text(text.splitlines()[2] + "\n")
+        self.assertEqual(stages("second"), ["align", "distill-uniform-1", "results"])
+        events = EventAccumulator(str(self.folder / "second/run/align")).Reload()
+        self.assertEqual([(event.step, event.value) for event in events.Scalars("loss")], [(5, 0.5), (10, 0.25)])
+
     def test_errors(self):
         def refused(words, *arguments):
             result = track(*arguments, expect=2)

@@ -61,6 +61,14 @@ TEST(Selectors, AreRegistered) {
     EXPECT_TRUE(findSelector(info)) << info.name;
 }
 
+TEST(Selectors, SayWhichChoicesTheyHaveScored) {
+  for (const SelectorInfo &info : selectors())
+    EXPECT_EQ(info.visits != SelectorVisits::NoChoices, needsScores({&info, ""})) << info.name;
+  EXPECT_EQ(beamWidth(""), 4);
+  EXPECT_EQ(beamWidth("0"), 1);
+  EXPECT_EQ(beamWidth("12"), 12);
+}
+
 // Model 0 is the better one at both; R of model 1 is 1/2 of one and zero samples, C 1/8 of 1/4 and zero.
 TEST(Selectors, HaloIsRecallLostOverAbilityLost) {
   const auto scores = haloScores({{1, 1}, {1, 0}}, {{0.5, 0.5}, {0.25, 0}});
@@ -68,11 +76,42 @@ TEST(Selectors, HaloIsRecallLostOverAbilityLost) {
   EXPECT_EQ(scores[0].mean, 0);
   EXPECT_EQ(scores[0].standardError, 0);
   EXPECT_NEAR(scores[1].mean, 0.5 / 0.375, 1e-4);
-  // Without a sample of R: 1 / .375 and 0; without one of C: .5 / .5 and .5 / .25. Of two values the jackknife's error
-  // is half their difference.
-  EXPECT_NEAR(scores[1].standardError, std::hypot(0.5 / 0.375, 0.5), 1e-4);
+  // Of resamples of two, R loses 0, 1/2 and 1 and C loses 1/4, 3/8 and 1/2, the middle ones half of the time: the mean
+  // of the score is 17/12, of its square .375 * 77/9. A thousand resamples give the deviation within some percent.
+  EXPECT_NEAR(scores[1].standardError, std::sqrt(0.375 * 77 / 9 - 17.0 / 12 * 17 / 12), 0.05);
+  const auto again = haloScores({{1, 1}, {1, 0}}, {{0.5, 0.5}, {0.25, 0}});
+  EXPECT_EQ(again[1].standardError, scores[1].standardError);
   // Who loses no ability is worth what 1e-6 makes of it.
   EXPECT_NEAR(haloScores({{1}, {0.5}}, {{0.5}, {0.5}})[1].mean, 0.5e6, 1);
+}
+
+// Eight models answer alike, each right by chance half of the time. Which of them is the best one of 64 samples is
+// chance, too: the score of one that happens to be is 0, and not without error, as an error by leaving samples out is
+// for it.
+TEST(Selectors, HaloErrorsKnowThatAnotherModelMayBeTheBest) {
+  constexpr size_t kModels = 8, kSamples = 64;
+  constexpr uint64_t kSets = 100;
+  std::vector<std::vector<double>> ability(kModels, {0.5, 0.5});
+  ability.back() = {1, 1}; // So that the first model loses 1/2.
+  std::vector<double> scores, errors;
+  int64_t best = 0;
+  for (uint64_t set = 0; set < kSets; ++set) {
+    std::vector<std::vector<double>> recall(kModels, std::vector<double>(kSamples));
+    for (size_t model = 0; model < kModels; ++model) {
+      Random random(set, "recall", model);
+      for (double &right : recall[model])
+        right = static_cast<double>(random.below(2));
+    }
+    const MeanAndError first = haloScores(recall, ability).front();
+    scores.push_back(first.mean);
+    errors.push_back(first.standardError);
+    best += first.mean == 0;
+    EXPECT_GT(first.standardError, 0.04) << set;
+  }
+  EXPECT_GT(best, 5);
+  // What is told is what other data give.
+  const double spread = meanAndError(scores).standardError * std::sqrt(static_cast<double>(kSets));
+  EXPECT_NEAR(meanAndError(errors).mean, spread, 0.1 * spread);
 }
 
 TEST(Selectors, UniformTakesFloorOfIByLOverK) {
@@ -119,6 +158,42 @@ TEST(Selectors, FixedTakesWhatIsNamed) {
   EXPECT_EQ(again->choice, selection->choice);
   EXPECT_NE(fixed(request(5, 2)).status().message().find("is of 6 layers, and the model has 5"), std::string::npos);
   EXPECT_FALSE(fixed(makePlainSpace(6, {"kda"}, 2)).ok()) << "another candidate";
+}
+
+TEST(Selectors, FixedGivesTheOtherLayersWhatTheSpaceAdmits) {
+  StageContext context;
+  context.spec.select.layers = {1, 2};
+  const auto fixed = [&](const ChoiceSpace &space) {
+    SelectorContext selector(context, space);
+    const auto selection = choose(selector, *parseSelectorName("fixed"));
+    EXPECT_TRUE(selection.ok()) << selection.status().message();
+    EXPECT_TRUE(!selection.ok() || satisfies(space, selection->choice));
+    return selection.ok() ? selection->choice : Choice();
+  };
+  // The first candidate that a layer may take, if budgets admit it.
+  ChoiceSpace space = makePlainSpace(5, {"a", "b"}, 2);
+  space.allowed = {{{"pin", ""}, {0}, {"full", "b"}}};
+  EXPECT_EQ(fixed(space), (Choice{2, 0, 0, 1, 1}));
+  space.budgets = {
+      {{"bytes", ""}, "cache_bytes", "bytes", 4096, 240, std::vector<std::vector<int64_t>>(5, {100, 50, 10})}};
+  EXPECT_EQ(fixed(space), (Choice{2, 0, 0, 2, 2}));
+  // What is pinned to full attention or tied to a named layer stays full.
+  space = makePlainSpace(5, {"a", "b"}, 3);
+  space.allowed = {{{"pin", ""}, {4}, {"full"}}};
+  EXPECT_EQ(fixed(space), (Choice{1, 0, 0, 1, 0}));
+  space = makePlainSpace(5, {"a", "b"}, 3);
+  space.ties = {{{"tie", ""}, {2, 3}}};
+  EXPECT_EQ(fixed(space), (Choice{1, 0, 0, 0, 1}));
+  // A named layer that may not be full, and bytes for less.
+  space = makePlainSpace(5, {"a", "b"}, 2);
+  space.allowed = {{{"pin", ""}, {2}, {"a", "b"}}};
+  SelectorContext selector(context, space);
+  EXPECT_EQ(choose(selector, *parseSelectorName("fixed")).status().message(),
+            "select.method: the fixed choice, which keeps layers 1 2, is not one that [budget] or the arch allows");
+  space.allowed.clear();
+  space.budgets = {
+      {{"bytes", ""}, "cache_bytes", "bytes", 4096, 229, std::vector<std::vector<int64_t>>(5, {100, 50, 10})}};
+  EXPECT_FALSE(choose(selector, *parseSelectorName("fixed")).ok());
 }
 
 TEST(Selectors, NamesHaveOptions) {
@@ -179,10 +254,14 @@ TEST(Selectors, KlOfTrainedLayersKeepsTheLowest) {
   StageContext context;
   context.runDir = folder.file("run");
   const std::vector<double> kl = {0.3, 0.1, 0.2, 0.4};
+  // The second sample is the easier one for the last model, from which the others differ by .3 and -.1, .3 and .3, .3
+  // and .1: of two the error is half of their difference.
+  const std::vector<std::vector<double>> bySample = {{0.2, 0.4}, {0.2, 0}, {0.2, 0.2}, {0.5, 0.3}};
+  const std::vector<double> errors = {0.2, 0, 0.1, 0};
   for (size_t layer = 0; layer < kl.size(); ++layer) {
     const std::string where = context.runDir + "/" + aloneStage(layer);
     std::filesystem::create_directories(where);
-    const Json text = {{"kl", kl[layer]}, {"standard_error", 0.01}};
+    const Json text = {{"kl", kl[layer]}, {"standard_error", 0.01}, {"by_sample", bySample[layer]}};
     const Json summary = {{"held_out_after", {{"text", text}}},
                           {"tokens", 100},
                           {"flops", 1e6},
@@ -191,27 +270,30 @@ TEST(Selectors, KlOfTrainedLayersKeepsTheLowest) {
                           {"seconds", 1.0}};
     ASSERT_TRUE(writeFile(where + "/distill.json", summary.dump()).ok());
   }
-  const auto kept = [&](const ChoiceSpace &space, const std::vector<double> &scores, int64_t models) {
+  const auto kept = [&](const ChoiceSpace &space, const std::vector<double> &scores,
+                        const std::vector<double> &scoresErrors, int64_t models) {
     SelectorContext selector(context, space, "trained");
     const auto selection = choose(selector, *parseSelectorName("kl:trained"));
     EXPECT_TRUE(selection.ok()) << selection.status().message();
     for (size_t layer = 0; layer < scores.size(); ++layer)
       EXPECT_DOUBLE_EQ(selection->scores[layer], scores[layer]) << layer;
+    for (size_t layer = 0; layer < scores.size(); ++layer)
+      EXPECT_NEAR(selection->standardErrors[layer], scoresErrors[layer], 1e-12) << layer;
     EXPECT_EQ(selection->cost.tokens, 110 * models);
     EXPECT_DOUBLE_EQ(selection->cost.flops, 1.1e6 * static_cast<double>(models));
     return fullLayers(selection->choice);
   };
   const std::vector<double> single = {0.4 - 0.3, 0.4 - 0.1, 0.4 - 0.2, 0};
-  EXPECT_EQ(kept(request(4, 1), single, 4), (Layers{1}));
+  EXPECT_EQ(kept(request(4, 1), single, errors, 4), (Layers{1}));
   // As many as bytes admit, where nothing says how many.
   ChoiceSpace space = request(4, 2);
   space.counts.clear();
   space.budgets = {{{"bytes", ""}, "cache_bytes", "bytes", 4096, 220, std::vector<std::vector<int64_t>>(4, {100, 10})}};
-  EXPECT_EQ(kept(space, single, 4), (Layers{1, 2}));
+  EXPECT_EQ(kept(space, single, errors, 4), (Layers{1, 2}));
   // Two tied layers that gain .1 together are worth less than two of which one alone gains .2.
   space = request(4, 2);
   space.ties = {{{"tie", ""}, {0, 1}}};
-  EXPECT_EQ(kept(space, {(0.4 - 0.3) / 2, (0.4 - 0.3) / 2, 0.4 - 0.2, 0}, 3), (Layers{2, 3}));
+  EXPECT_EQ(kept(space, {(0.4 - 0.3) / 2, (0.4 - 0.3) / 2, 0.4 - 0.2, 0}, {0.1, 0.1, 0.1, 0}, 3), (Layers{2, 3}));
 }
 
 TEST(SelectionFile, HasTheKeysThatScriptsRelyOn) {

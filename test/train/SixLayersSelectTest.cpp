@@ -25,6 +25,23 @@ void expectTheBest(const Layers &kept) {
   EXPECT_TRUE(kept == (Layers{1, 4}) || kept == (Layers{1, 5})) << testing::PrintToString(kept);
 }
 
+/// Layers are full, lightning or none, of which the last two give the same here: nothing. Three are full.
+void takeThreeCandidates(StageContext &run) {
+  run.spec.space = makePlainSpace(kLayers, {"lightning", "none"}, 3);
+  run.planPaths["score"] = planPath("score-three");
+}
+
+/// The choices that a run's selector had scored on tasks.
+std::vector<Choice> scoredChoices(const StageContext &run) {
+  std::vector<Choice> choices;
+  const auto saved = readCheckpoint(run.outPath("checkpoint.choices-score.safetensors"), run.key);
+  EXPECT_TRUE(saved.ok() && saved->has_value());
+  if (saved.ok() && saved->has_value())
+    for (const Json &entry : (*saved)->state.at("choices"))
+      choices.push_back(entry.at("choice").get<Choice>());
+  return choices;
+}
+
 TEST_F(SixLayers, HaveTheAnswerThatIsClaimed) {
   std::map<Layers, double> losses;
   for (int64_t a = 0; a < kLayers; ++a)
@@ -48,11 +65,21 @@ TEST_F(SixLayers, SearchesFindTheBest) {
     ASSERT_TRUE(selection.ok()) << selection.status().message();
     expectTheBest(fullLayers(selection->choice));
     EXPECT_EQ(*solve(run.spec.space, selection->values), selection->choice);
-    // The same seed finds the same again, from the file of what was measured: nothing runs a second time.
-    const auto again = select(run);
+    // The same seed finds the same again, in a folder where nothing was measured before.
+    TemporaryFolder elsewhere;
+    StageContext repeat;
+    prepare(repeat, elsewhere, 1);
+    repeat.spec.select.method = method;
+    const auto again = select(repeat);
     ASSERT_TRUE(again.ok());
     EXPECT_EQ(again->choice, selection->choice);
+    EXPECT_EQ(again->scores, selection->scores);
     EXPECT_EQ(again->cost.tokens, selection->cost.tokens);
+    // So it does with the file of what was measured.
+    const auto known = select(run);
+    ASSERT_TRUE(known.ok());
+    EXPECT_EQ(known->choice, selection->choice);
+    EXPECT_EQ(known->cost.tokens, selection->cost.tokens);
   }
 }
 
@@ -170,6 +197,24 @@ TEST_F(SixLayers, EveryChoiceIsMeasured) {
   EXPECT_EQ(seen.size(), 15u);
   EXPECT_GT(selection->scores[1], selection->scores[0]);
   EXPECT_GT(selection->scores[4], selection->scores[0]);
+  // A layer is in 5 of the 15 choices; the score is a mean over samples, and its error is over them.
+  SelectorContext scoring(context, context.spec.space);
+  const auto scorer = scoring.scorer();
+  ASSERT_TRUE(scorer.ok()) << scorer.status().message();
+  ASSERT_EQ(selection->standardErrors.size(), 6u);
+  for (size_t layer = 0; layer < 6; ++layer) {
+    std::vector<double> bySample(32, 0);
+    for (const Choice &choice : seen) {
+      const std::vector<double> kl = (*scorer)->scores(choice)->kl;
+      ASSERT_EQ(kl.size(), bySample.size());
+      for (size_t sample = 0; sample < kl.size(); ++sample)
+        bySample[sample] += choice[layer] == 0 ? -kl[sample] / 5 : kl[sample] / 10;
+    }
+    const MeanAndError expected = meanAndError(bySample);
+    EXPECT_NEAR(selection->scores[layer], expected.mean, 1e-9) << layer;
+    EXPECT_NEAR(selection->standardErrors[layer], expected.standardError, 1e-9) << layer;
+    EXPECT_GT(selection->standardErrors[layer], 0) << layer;
+  }
 }
 
 TEST_F(SixLayers, SearchesSpendWhatTheyAreGiven) {
@@ -192,23 +237,32 @@ TEST_F(SixLayers, SearchesSpendWhatTheyAreGiven) {
   EXPECT_EQ(none.status().message(), "select.search_tokens = 511 are less than the 512 that one choice takes");
 }
 
-TEST_F(SixLayers, SearchesKeepPinsTiesAndPatterns) {
-  for (const std::string method :
-       {"greedy", "greedy:backward", "beam", "exhaustive", "random_search", "evolution", "add", "drop"}) {
+TEST_F(SixLayers, SelectorsKeepPinsTiesAndPatterns) {
+  giveText();
+  const auto prepareWithText = [&](StageContext &run, const TemporaryFolder &where) {
+    prepare(run, where, 1);
+    run.runDir = context.runDir;
+    run.spec.distill = context.spec.distill;
+  };
+  for (const std::string method : {"greedy", "greedy:backward", "beam", "exhaustive", "random_search", "evolution",
+                                   "add", "drop", "kl", "halo", "layer_mse"}) {
     SCOPED_TRACE(method);
     TemporaryFolder where;
     StageContext run;
-    prepare(run, where, 1);
+    prepareWithText(run, where);
     run.spec.select.method = method;
     run.spec.space.allowed = {{{"keep", ""}, {0}, {"full"}}, {{"linear", ""}, {1}, {"lightning"}}};
     const auto pinned = select(run);
     ASSERT_TRUE(pinned.ok()) << pinned.status().message();
     const Layers kept = fullLayers(pinned->choice);
-    EXPECT_TRUE(kept == (Layers{0, 4}) || kept == (Layers{0, 5})) << testing::PrintToString(kept);
+    EXPECT_TRUE(satisfies(run.spec.space, pinned->choice)) << testing::PrintToString(kept);
+    if (method != "halo") { // Shares of right tokens decide there, of tasks and text.
+      EXPECT_TRUE(kept == (Layers{0, 4}) || kept == (Layers{0, 5})) << testing::PrintToString(kept);
+    }
 
     TemporaryFolder elsewhere;
     StageContext tied;
-    prepare(tied, elsewhere, 1);
+    prepareWithText(tied, elsewhere);
     tied.spec.select.method = method;
     tied.spec.space.ties = {{{"tie", ""}, {1, 2}}, {{"tie", ""}, {3, 4}}};
     const auto both = select(tied);
@@ -219,9 +273,81 @@ TEST_F(SixLayers, SearchesKeepPinsTiesAndPatterns) {
   }
 }
 
+TEST_F(SixLayers, BackwardEndsWhereOtherLayersFitWithAnyCandidates) {
+  // Three full layers fit where the others cost 10 each: with candidates that pins ask for, or beside dearer ones.
+  for (const bool pins : {true, false}) {
+    SCOPED_TRACE(pins);
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    takeThreeCandidates(run);
+    run.spec.select.method = "greedy:backward";
+    run.spec.space.counts.clear();
+    const std::vector<int64_t> costs = {100, pins ? 10 : 50, 10};
+    run.spec.space.budgets = {
+        {{"bytes", ""}, "cache_bytes", "bytes", 4096, 330, std::vector<std::vector<int64_t>>(kLayers, costs)}};
+    const Layers pinned = {0, 2, 3};
+    if (pins)
+      run.spec.space.allowed = {{{"pin", ""}, pinned, {"full", "none"}}};
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    const Choice &choice = selection->choice;
+    EXPECT_EQ(fullLayers(choice).size(), 3u) << testing::PrintToString(choice);
+    EXPECT_EQ(choice[1], 0);
+    EXPECT_TRUE(choice[4] == 0 || choice[5] == 0);
+    EXPECT_EQ(selection->cost.tokens, (1 + 6 + 5 + 4) * 32 * 16);
+    // The first candidate is taken where it is allowed and fits.
+    for (size_t layer = 0; layer < kLayers; ++layer) {
+      const bool isPinned = std::count(pinned.begin(), pinned.end(), static_cast<int64_t>(layer)) > 0;
+      EXPECT_TRUE(choice[layer] == 0 || choice[layer] == (pins && !isPinned ? 1 : 2)) << layer;
+    }
+  }
+}
+
+TEST_F(SixLayers, NoCandidateIsScoredThatPinsForbid) {
+  for (const std::string method : {"greedy", "greedy:backward", "beam:2", "add", "drop"}) {
+    SCOPED_TRACE(method);
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    takeThreeCandidates(run);
+    run.spec.select.method = method;
+    run.spec.space.allowed = {{{"pin", ""}, {0, 4}, {"full", "none"}}};
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    const std::vector<std::vector<bool>> allowed = run.spec.space.allowedMask();
+    const std::vector<Choice> scored = scoredChoices(run);
+    EXPECT_GT(scored.size(), 6u);
+    for (const Choice &choice : scored)
+      for (size_t layer = 0; layer < kLayers; ++layer)
+        EXPECT_TRUE(allowed[layer][static_cast<size_t>(choice[layer])]) << testing::PrintToString(choice);
+    // A layer whose first candidate is forbidden has a score by the other.
+    if (method == "drop") {
+      EXPECT_GT(selection->scores[4], 0);
+    }
+  }
+}
+
+TEST_F(SixLayers, APinnedLayerIsWorthWhatIsLostWithoutIt) {
+  context.spec.select.method = "add";
+  context.spec.space.allowed = {{{"keep", ""}, {4}, {"full"}}};
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  EXPECT_EQ(selection->cost.tokens, (6 + 1 + 1) * 32 * 16);
+  SelectorContext scoring(context, context.spec.space);
+  const auto scorer = scoring.scorer();
+  ASSERT_TRUE(scorer.ok()) << scorer.status().message();
+  const auto kl = [&](const Layers &kept) { return *(*scorer)->kl(keeping(kept)); };
+  for (int64_t layer = 0; layer < kLayers; ++layer) {
+    const double expected = layer == 4 ? kl({}) - kl({4}) : kl({4}) - kl(layer < 4 ? Layers{layer, 4} : Layers{4, 5});
+    EXPECT_NEAR(selection->scores[static_cast<size_t>(layer)], expected, 1e-9) << layer;
+  }
+  EXPECT_GT(selection->scores[4], 0);
+}
+
 TEST_F(SixLayers, PartnersOfAPinnedLayerAreJudgedBesideIt) {
   // 4 is pinned: 5, which alone is the best to have, adds nothing to it; 1 does.
-  for (const std::string method : {"greedy", "beam:1"}) {
+  for (const std::string method : {"greedy", "beam:1", "add"}) {
     TemporaryFolder where;
     StageContext run;
     prepare(run, where, 1);
@@ -264,15 +390,16 @@ TEST_F(SixLayers, TheGapOfTheChoiceIsMeasured) {
   data.stream = "select/unit";
   data.sample.split = Split::Selection;
   const auto executor = context.executor("gates-forward");
-  const auto lossesAt = [&](const std::vector<double> &gates) {
+  const auto measureAt = [&](const std::vector<double> &gates) {
     for (size_t layer = 0; layer < kLayers; ++layer)
       (*executor)->masters().at("gate." + std::to_string(layer)).fill_(gates[layer]);
-    return heldOutLoss(**executor, *batches(data), 16)->losses;
+    return *heldOutLoss(**executor, *batches(data), 16);
   };
   std::vector<double> chosen(kLayers, 0);
   for (int64_t layer : fullLayers(selection->choice))
     chosen[static_cast<size_t>(layer)] = 1;
-  const std::vector<double> relaxed = lossesAt(selection->scores), discrete = lossesAt(chosen);
+  const HeldOutLoss atGates = measureAt(selection->scores), atChoice = measureAt(chosen);
+  const std::vector<double> &relaxed = atGates.losses, &discrete = atChoice.losses;
   const MeanAndError rise = pairedDifference(discrete, relaxed);
   const auto &gap = selection->details["gap"];
   EXPECT_NEAR(gap["relaxed"].get<double>(), meanAndError(relaxed).mean, 1e-6);
@@ -280,6 +407,9 @@ TEST_F(SixLayers, TheGapOfTheChoiceIsMeasured) {
   EXPECT_NEAR(gap["difference"].get<double>(), rise.mean, 1e-6);
   EXPECT_NEAR(gap["standard_error"].get<double>(), rise.standardError, 1e-6);
   EXPECT_EQ(gap["samples"], 16);
+  // What it took stands with it.
+  EXPECT_EQ(gap["tokens"], 2 * 16 * 16);
+  EXPECT_DOUBLE_EQ(gap["flops"].get<double>(), atGates.flops + atChoice.flops);
   EXPECT_GT(std::abs(rise.mean), 1e-4); // Half the steps: the gates are not yet where they stop.
 }
 
@@ -332,6 +462,21 @@ TEST_F(SixLayers, TheUnitOfThePressureIsMeasuredWithItsError) {
   const auto second = select(longer);
   ASSERT_TRUE(second.ok());
   EXPECT_LT(second->details["objective_unit"]["standard_error"].get<double>(), error / 1.7);
+}
+
+TEST_F(SixLayers, TheUnitIsOfWhatPinsLeaveLinear) {
+  context.spec.select.steps = 2;
+  context.spec.space.allowed = {{{"keep", ""}, {4}, {"full"}}};
+  const auto selection = select(context);
+  ASSERT_TRUE(selection.ok()) << selection.status().message();
+  BatchStreamOptions data;
+  data.stream = "select/unit";
+  data.sample.split = Split::Selection;
+  const auto executor = context.executor("gates-forward");
+  for (int64_t layer = 0; layer < kLayers; ++layer)
+    (*executor)->masters().at("gate." + std::to_string(layer)).fill_(layer == 4 ? 1 : 0);
+  const double loss = heldOutLoss(**executor, *batches(data), 16)->loss;
+  EXPECT_NEAR(selection->details["objective_unit"]["value"].get<double>(), loss / 6, 1e-9);
 }
 
 TEST_F(SixLayers, AUnitThatIsNotPositiveIsAnError) {
@@ -616,6 +761,23 @@ TEST_F(SixLayers, AreJudgedAgainstTheBaseItself) {
   ASSERT_TRUE(writeSafetensors(file, {{name, at::zeros_like(trained[name])}}).ok());
   context.weightPaths.push_back(file);
   EXPECT_NEAR(kl({0, 1, 2, 3, 4, 5}), without, 1e-6);
+}
+
+TEST_F(SixLayers, AnEmptyChoiceIsTheTeacherItself) {
+  const auto stream = batches();
+  const auto judge = ChoiceJudge::create(context, nullptr, context.spec.space, *stream, 64);
+  ASSERT_TRUE(judge.ok()) << judge.status().message();
+  MeasureCost cost, none;
+  const auto full = (*judge)->measure(keeping({0, 1, 2, 3, 4, 5}), 0, 64, cost);
+  const auto teacher = (*judge)->measure(Choice(), 0, 64, none), part = (*judge)->measure(Choice(), 1, 3, none);
+  ASSERT_TRUE(full.ok() && teacher.ok() && part.ok());
+  // The base answers as the relaxed model does with all layers full.
+  EXPECT_EQ(teacher->correct, full->correct);
+  EXPECT_EQ(teacher->kl, std::vector<double>(64, 0));
+  EXPECT_EQ(part->correct, (std::vector<double>{teacher->correct[1], teacher->correct[2]}));
+  // It has run before.
+  EXPECT_EQ(none.tokens, 0);
+  EXPECT_EQ(none.flops, 0);
 }
 
 TEST_F(SixLayers, GatesGoOnWhereTheyWereStopped) {

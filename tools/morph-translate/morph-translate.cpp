@@ -81,7 +81,8 @@ cl::opt<Mode> mode(
         clEnumValN(Mode::Mixers, "mixers",
                    "print the mixers with their options as JSON; given IR of the base phase, with their costs in it"),
         clEnumValN(Mode::ImportMorph, "import-morph", "FILE.morph to IR: a model that holds its declarations"),
-        clEnumValN(Mode::SpecDocs, "spec-docs", "print the tables of all keys; given README.md, put them into it"),
+        clEnumValN(Mode::SpecDocs, "spec-docs",
+                   "print specs/reference.md: all keys of specs and all functions of mixers"),
         clEnumValN(Mode::SpecStructs, "spec-structs",
                    "write Spec.h and Spec.cpp of the runtime into the folder <input>"),
         clEnumValN(Mode::CheckMorph, "check-morph", "check the mixers of a .morph file"),
@@ -274,26 +275,6 @@ ExitCode translateToPlan(MLIRContext &context) {
   return write([&](llvm::raw_ostream &os) { os << plan::printPlan(*plan); });
 }
 
-/// The schema's tables; between the marker lines of the input where there is one.
-ExitCode printSpecDocs() {
-  std::string tables = spec::makeDocumentation();
-  if (input.empty())
-    return write([&](llvm::raw_ostream &os) { os << tables; });
-  std::string message;
-  std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &message);
-  if (!file)
-    return fail(kWrongInput, message);
-  constexpr llvm::StringLiteral kBegin = "<!-- begin: morph-translate --spec-docs -->\n";
-  constexpr llvm::StringLiteral kEnd = "<!-- end: morph-translate --spec-docs -->\n";
-  auto [before, rest] = file->getBuffer().split(kBegin);
-  size_t end = rest.find(kEnd);
-  if (end == llvm::StringRef::npos)
-    return fail(kWrongInput, "'" + input + "' lacks the marker lines between which the tables go",
-                llvm::Twine("they are ") + kBegin.rtrim() + " and " + kEnd.rtrim());
-  std::string text = (before + kBegin + "\n" + tables + "\n" + rest.substr(end)).str();
-  return write([&](llvm::raw_ostream &os) { os << text; });
-}
-
 /// What the label or key stands for that the input is.
 ExitCode explainLabel() {
   std::vector<Constraint> found = findConstraints(input);
@@ -302,7 +283,7 @@ ExitCode explainLabel() {
     return fail(kWrongInput, "no error has the label '" + input + "', and no key is named so",
                 nearest.empty()
                     ? "labels stand in an error's brackets or before its message: S14, model_c3; keys are those of "
-                      "specs/README.md: align.batch, task[].length"
+                      "specs/reference.md: align.batch, task[].length"
                     : "did you mean '" + nearest + "'?");
   }
   return write([&](llvm::raw_ostream &os) { os << llvm::formatv("{0:2}\n", toJson(found)); });
@@ -403,7 +384,8 @@ ExitCode translate(int argc, char **argv) {
   if (mode == Mode::None)
     return fail(kWrongInput, "nothing to do: no mode is given", "morph-translate --help lists the modes");
   if (mode == Mode::SpecDocs)
-    return printSpecDocs();
+    return input.empty() ? write([](llvm::raw_ostream &os) { os << spec::makeDocumentation(); })
+                         : fail(kWrongInput, "--spec-docs takes no input", "-o names the file that is to be made");
   if (input.empty() && mode != Mode::Mixers)
     return fail(kWrongInput, "no input is given", "morph-translate --help shows examples");
   if (mode == Mode::SpecStructs)

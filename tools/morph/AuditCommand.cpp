@@ -79,7 +79,7 @@ static Status runAudit(const Toolchain &tools, const RunArguments &arguments, Wo
   const Compiler compiler(tools);
   MORPH_ASSIGN_OR_RETURN(const ResolvedSpec whole, compiler.resolve(arguments.spec, arguments.settings));
   if (!whole.audit)
-    return Status::invalid(arguments.spec + " has no [audit]", "specs/README.md says what it holds");
+    return Status::invalid(arguments.spec + " has no [audit]", "specs/reference.md says what it holds");
   const fs::path out = arguments.out.empty() ? fs::path(whole.name + ".audit") : fs::path(arguments.out);
   MORPH_ASSIGN_OR_RETURN(const Runtime runtime, askRuntime(tools, whole.model.threads, whole.model.device));
   MORPH_ASSIGN_OR_RETURN(const std::vector<AuditedRun> runs, listRuns(compiler, arguments, whole));

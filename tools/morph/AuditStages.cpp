@@ -28,6 +28,33 @@ std::string judgeStage(int64_t budget, const std::string &hybrid = "") {
 /// The file of what all hybrids of a budget lose after distillation.
 std::string joinedFile(int64_t budget) { return "judged-" + std::to_string(budget) + "-distill.json"; }
 
+/// What something took.
+struct Spent {
+  int64_t tokens = 0;
+  double flops = 0, seconds = 0;
+
+  /// Adds `times` what an object of a file says, which may be -1.
+  Status add(const Json &said, const std::string &where, int64_t times = 1) {
+    MORPH_ASSIGN_OR_RETURN(const int64_t ownTokens, jsonGet<int64_t>(said, "tokens", where));
+    MORPH_ASSIGN_OR_RETURN(const double ownFlops, jsonGet<double>(said, "flops", where));
+    MORPH_ASSIGN_OR_RETURN(const double ownSeconds, jsonGet<double>(said, "seconds", where));
+    tokens += times * ownTokens;
+    flops += static_cast<double>(times) * ownFlops;
+    seconds += static_cast<double>(times) * ownSeconds;
+    return Status();
+  }
+  /// Adds a distillation with what was measured in its course, within its seconds.
+  Status addDistillation(const Json &summary, const std::string &where) {
+    MORPH_RETURN_IF_ERROR(add(summary, where));
+    MORPH_ASSIGN_OR_RETURN(const int64_t measured, jsonGet<int64_t>(summary, "held_out_tokens", where));
+    MORPH_ASSIGN_OR_RETURN(const double measuredFlops, jsonGet<double>(summary, "held_out_flops", where));
+    tokens += measured;
+    flops += measuredFlops;
+    return Status();
+  }
+  Json json() const { return {{"tokens", tokens}, {"flops", flops}, {"seconds", seconds}}; }
+};
+
 } // namespace
 
 StatusOr<Json> Pipeline::audit(std::vector<Variant> variants) {
@@ -154,21 +181,30 @@ Status Pipeline::distillChoices(const AuditedBudget &budget) {
 
 Status Pipeline::joinJudged(const AuditedBudget &budget) {
   Json joined;
+  Spent onTasks, onText;
   const std::vector<Choice> choices = toDistill(budget);
   for (const Choice &choice : choices) {
-    const std::string stage = judgeStage(budget.budget, nameOf(budget.spec.space, choice));
-    MORPH_ASSIGN_OR_RETURN(Json part, readJson(run_.file(stage + "/judged.json").string()));
+    const std::string hybrid = nameOf(budget.spec.space, choice);
+    const std::string file = run_.file(judgeStage(budget.budget, hybrid) + "/judged.json").string();
+    MORPH_ASSIGN_OR_RETURN(Json part, readJson(file));
+    MORPH_RETURN_IF_ERROR(onTasks.add(part.at("cost"), file));
+    MORPH_RETURN_IF_ERROR(onText.add(part.at("text_cost"), file));
+    // To know the best of all, each has to be distilled.
+    if (trains("distill", hasTrained(budget.spec.space, choice))) {
+      const std::string summary = run_.file("distill/" + hybrid + "/distill.json").string();
+      MORPH_ASSIGN_OR_RETURN(const Json distilled, readJson(summary));
+      MORPH_RETURN_IF_ERROR(onTasks.addDistillation(distilled, summary));
+    }
     if (joined.is_null()) {
       joined = std::move(part);
       joined["complete"] = budget.complete && choices.size() == budget.choices.size();
       continue;
     }
+    // Each hybrid was judged by itself; whoever judges all at once runs the teacher once.
+    MORPH_RETURN_IF_ERROR(onTasks.add(part.at("teacher_cost"), file, -1));
     joined["choices"].push_back(part.at("choices").at(0));
-    Json &cost = joined["cost"];
-    const Json &more = part.at("cost");
-    cost["tokens"] = cost["tokens"].get<int64_t>() + more.at("tokens").get<int64_t>();
-    for (const char *name : {"flops", "seconds"})
-      cost[name] = cost[name].get<double>() + more.at(name).get<double>();
   }
+  joined["cost"] = onTasks.json();
+  joined["text_cost"] = onText.json();
   return writeJson(run_.file(joinedFile(budget.budget)), joined);
 }

@@ -77,31 +77,43 @@ int64_t answerTokens(const ResolvedSpec &resolved, const std::vector<std::string
 /// `tokens`: those of a choice.
 double scoredChoices(const ResolvedSpec &resolved, const SelectorName &selector, const Choice &dearest, double tokens) {
   const double layers = static_cast<double>(dearest.size()), kept = static_cast<double>(fullLayers(dearest).size());
-  const std::string &name = selector.info->name;
-  if (name == "greedy" && selector.option == "backward") // layers + (layers - 1) + ... + (kept + 1)
-    return (layers * (layers + 1) - kept * (kept + 1)) / 2;
-  if (name == "greedy" || name == "beam") {
-    const double width = name == "greedy" ? 1 : selector.option.empty() ? 4 : std::max(1.0, std::stod(selector.option));
+  const auto changes = [&] {
+    double sum = 0;
+    const std::vector<std::vector<int64_t>> compared = comparedCandidates(resolved.space);
+    for (const std::vector<size_t> &group : tiedGroups(resolved.space))
+      sum += static_cast<double>(compared[group.front()].size() - 1);
+    return sum;
+  };
+  const auto grown = [&](double width) {
     double sum = 0, best = 1, all = 1;
     for (double size = 0; size < kept; ++size) {
       all = all * (layers - size) / (size + 1); // So many choices have a layer more.
-      const double grown = std::min(all, best * (layers - size));
-      sum += grown;
-      best = std::min(grown, width);
+      const double next = std::min(all, best * (layers - size));
+      sum += next;
+      best = std::min(next, width);
     }
     return sum;
-  }
+  };
   double all = 1;
   for (double i = 0; i < kept; ++i)
     all = all * (layers - i) / (i + 1);
-  if (name == "exhaustive")
+  switch (selector.info->visits) {
+  case SelectorVisits::NoChoices:
+    return 0;
+  case SelectorVisits::Changes:
+    return changes();
+  case SelectorVisits::LinearAndChanges:
+    return 1 + changes();
+  case SelectorVisits::Growth: // Backward: layers + (layers - 1) + ... + (kept + 1)
+    return selector.option == "backward" ? (layers * (layers + 1) - kept * (kept + 1)) / 2 : grown(1);
+  case SelectorVisits::BeamGrowth:
+    return grown(static_cast<double>(beamWidth(selector.option)));
+  case SelectorVisits::EveryChoice:
     return all;
-  if (name == "random_search" || name == "evolution")
+  case SelectorVisits::SearchTokens:
     return std::min(all, std::floor(static_cast<double>(resolved.select.searchTokens) / tokens));
-  double changes = 0;
-  for (const std::vector<size_t> &group : tiedGroups(resolved.space))
-    changes += static_cast<double>(resolved.space.layers[group.front()].size() - 1);
-  return name == "add" || name == "kl" ? 1 + changes : changes; // The gain is over all layers linear.
+  }
+  return 0;
 }
 
 void takeLarger(StageMemory &memory, const StageMemory &other) {

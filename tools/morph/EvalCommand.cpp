@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph eval: cross-entropy of any Hugging Face folder on a file of token ids.
+// morph eval: cross-entropy of a base's or a hybrid's folder on a file of token ids.
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"

@@ -20,7 +20,9 @@ void morph::addFolderArguments(CLI::App &command, FolderArguments &arguments) {
                                                      "tokenizer.json";
       });
   addDeviceArgument(command, arguments.device);
-  command.add_option("--precision", arguments.precision, "Of products and of kept keys and values")
+  command
+      .add_option("--precision", arguments.precision,
+                  "Element type of products, and of the keys and values that are kept")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
 }
@@ -46,10 +48,12 @@ void morph::addSamplingArguments(CLI::App &command, SamplingArguments &arguments
   command.add_option("--temperature", arguments.temperature, "0: the most likely token")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
-  command.add_option("--top-p", arguments.topP, "Of the tokens the most likely of this share")
+  command
+      .add_option("--top-p", arguments.topP,
+                  "Draw from the likeliest tokens that have this share of the probability together")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command.add_option("--seed", arguments.seed, "Of what is drawn")
+  command.add_option("--seed", arguments.seed, "Seed of the draws")
       ->check(aboveZero(/*orEqual=*/true))
       ->capture_default_str();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// morph generate: text from any Hugging Face folder, word by word.
+// morph generate: text from a base's or a hybrid's folder, word by word.
 
 #include "tools/morph/Commands.h"
 #include "tools/morph/Compiler.h"

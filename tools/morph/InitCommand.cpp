@@ -19,7 +19,7 @@ struct InitArguments {
 
 /// @PATH@ and the like are what depends on the model. The stages' steps are those of specs/smollm2-135m.toml.
 constexpr const char *kSpec =
-    R"(# A hybrid of @NAME@ (@ARCHITECTURE@, @LAYERS@ layers), written by `morph init`. Every key: specs/README.md.
+    R"(# A hybrid of @NAME@ (@ARCHITECTURE@, @LAYERS@ layers), written by `morph init`. Every key: specs/reference.md.
 #   morph plan @FILE@                  what it costs, in FLOPs, memory and time on a GPU (--device h100)
 #   morph run @FILE@ --out DIR         converts, evaluates and exports; again, it goes on
 version = 1
@@ -44,7 +44,7 @@ text = ["package:jargon-text"]    # general text; better yours, of what the mode
 holdout = 0.1                     # share that no stage trains on, for perplexity@TOKENIZER@
 
 # What the hybrid has to recall: layers are chosen and judged by these. kind = "jsonl" reads questions of your own;
-# specs/README.md has the others.
+# `morph explain 'task[].kind'` lists the others, runtime/data/README.md describes them.
 [[task]]
 name = "one_number"
 kind = "niah_single"
@@ -90,7 +90,7 @@ text_positions = @LENGTH@           # all of a text's
 [evaluate]
 tasks = ["one_number", "one_of_four"]
 samples = 24                      # of each task and length: more make intervals narrower
-baselines = ["uniform"]           # evenly spread layers, for comparison
+baselines = ["uniform", "uniform:middle"] # evenly spread layers, for comparison
 perplexity_tokens = 8192
 perplexity_length = @LENGTH@
 )";

@@ -102,7 +102,7 @@ void addMixersCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<MixersArguments>();
   CLI::App *command =
       app.add_subcommand("mixers", "List the mixers that can replace full attention, and what they cost in a model");
-  command->add_option("model,--model", arguments->model,
+  command->add_option("MODEL,--model", arguments->model,
                       "Hugging Face folder of a base, whose config.json is read (default: the embedded base)");
   command->add_option("--context", arguments->context, "Tokens of the context (default: 32768)")
       ->check(CLI::Range(int64_t(1), int64_t(1) << 30));
@@ -114,7 +114,7 @@ void addMixersCommand(CLI::App &app, Action &action) {
 void addFormatCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<FormatArguments>();
   CLI::App *command = app.add_subcommand("fmt", "Write .morph files in their canonical text");
-  command->add_option("files", arguments->files, "The files")->required();
+  command->add_option("FILES", arguments->files, "The files")->required();
   command->add_flag("--check", arguments->check, "Write nothing; exit code 1 where a file would change");
   command->callback([&action, arguments] {
     action = [arguments](const Toolchain &tools) { return formatFiles(tools, *arguments); };

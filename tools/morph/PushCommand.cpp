@@ -45,7 +45,10 @@ Status pushRun(const Toolchain &tools, const PushArguments &arguments) {
   const fs::path target = arguments.folder;
   MORPH_RETURN_IF_ERROR(checkNewFolder(target));
   MORPH_ASSIGN_OR_RETURN(const RunDirectory run, RunDirectory::reopen(arguments.run));
-  MORPH_ASSIGN_OR_RETURN(const Json summary, readFinished(run));
+  MORPH_ASSIGN_OR_RETURN(Json summary, readFinished(run));
+  // The card is published: the tables alone, without lines of where things lie on this machine.
+  for (const char *place : {"hybrid", "base", "report"})
+    summary.erase(place);
   MORPH_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::createFor(target));
   MORPH_RETURN_IF_ERROR(StageFolder(run.root(), "hybrid").copyTo(folder.path()));
   MORPH_ASSIGN_OR_RETURN(const TemporaryFolder scratch, TemporaryFolder::create());

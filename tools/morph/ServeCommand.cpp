@@ -81,8 +81,8 @@ struct ChatArguments {
 
 void morph::addServeCommand(CLI::App &app, Action &action) {
   auto arguments = std::make_shared<ServeArguments>();
-  CLI::App *command =
-      app.add_subcommand("serve", "OpenAI's completions and chat completions over HTTP, of any Hugging Face folder");
+  CLI::App *command = app.add_subcommand(
+      "serve", "OpenAI's completions and chat completions over HTTP, of a base's or a hybrid's folder");
   addEngineArguments(*command, arguments->engine);
   command->add_option("--slots", arguments->engine.slots, "Sequences that run at once")
       ->check(CLI::Range(int64_t(1), int64_t(4096)))

@@ -432,9 +432,9 @@ Status Pipeline::distillAlone(const ChoiceSpace &space) {
   for (const std::vector<size_t> &group : tiedGroups(space)) {
     const std::string name = fs::path(aloneStage(group.front())).filename().string();
     if (compiled_.insert(name).second) {
-      Choice choice(space.layers.size(), 0);
-      for (size_t layer = 0; layer < choice.size(); ++layer)
-        choice[layer] = std::count(group.begin(), group.end(), layer) || space.layers[layer].size() == 1 ? 0 : 1;
+      Choice choice = linearChoice(space);
+      for (const size_t layer : group)
+        choice[layer] = 0;
       if (!trains("distill", hasTrained(space, choice)))
         return Status::invalid("selector 'kl:trained' has nothing to distil: no layer has weights of its own");
       MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), space, choice, ir("hybrid-" + name)));

@@ -23,24 +23,45 @@ std::string shortNumber(double value) {
   return text;
 }
 
-/// The entry of `differences` that belongs to a row; null where there is none.
-Json findDifference(const Json &differences, const Json &row, const std::string &baseline, const std::string &measure) {
+/// The entry of `differences` that belongs to a row, that of the baseline which does best there; null where there is
+/// none.
+Json findDifference(const Json &differences, const Json &row, const std::string &measure) {
   if (row.value("model", "") != "selected")
     return Json();
+  // Of answers more is better, of nats fewer.
+  const double sign = measure == "cross_entropy" ? -1 : 1;
+  Json best;
   for (const Json &entry : differences) {
-    bool same = entry.value("baseline", "") == baseline && entry.value("measure", "") == measure;
+    bool same = entry.value("measure", "") == measure;
     for (const char *key : {"after", "task", "length", "depth"})
       same = same && entry.value(key, Json()) == row.value(key, Json());
-    if (same)
-      return entry;
+    if (same && (best.is_null() || sign * entry.value("difference", 0.0) < sign * best.value("difference", 0.0)))
+      best = entry;
   }
-  return Json();
+  return best;
+}
+
+/// What the selected hybrid is compared with: the baseline's name, of several "the best"; empty where there is none.
+std::string baselineOf(const Json &differences) {
+  std::set<std::string> names;
+  for (const Json &entry : differences)
+    names.insert(entry.value("baseline", ""));
+  return names.empty() ? "" : names.size() > 1 ? "the best" : *names.begin();
+}
+
+/// A difference with its interval, and of which of several baselines it is.
+std::string formatDifference(const Json &difference, const std::string &baseline) {
+  if (difference.is_null())
+    return "";
+  const std::string name = difference.value("baseline", "");
+  return formatWithInterval(difference, "difference", "interval", 3, true) + (name == baseline ? "" : " " + name);
 }
 
 std::string stageOf(const Json &row) { return row.value("model", "") == "teacher" ? "-" : row.value("after", ""); }
 
-/// Answers: one line a task, length and model. `baseline`: what the selected hybrid is compared with; empty: nothing.
-std::string answersTable(const Json &rows, const Json &differences, const std::string &baseline) {
+/// Answers: one line a task, length and model.
+std::string answersTable(const Json &rows, const Json &differences) {
+  const std::string baseline = baselineOf(differences);
   std::vector<std::string> header = {"task", "length", "model", "after", "generated", "teacher-forced", "tokens"};
   if (!baseline.empty())
     header.push_back("over " + baseline);
@@ -76,9 +97,9 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
                                        formatWithInterval(forced, "tokens", "")};
       if (!baseline.empty()) {
         const Json difference =
-            findDifference(differences, row, baseline, generated.is_object() ? "generated" : "teacher_forced");
+            findDifference(differences, row, generated.is_object() ? "generated" : "teacher_forced");
         (generated.is_object() ? ofGenerated : ofForced) |= !difference.is_null();
-        line.push_back(difference.is_null() ? "" : formatWithInterval(difference, "difference", "interval", 3, true));
+        line.push_back(formatDifference(difference, baseline));
       }
       table.add(line);
       lastTask = task;
@@ -88,7 +109,8 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
   std::string text = "Answers right in every token, with intervals of 95 %. generated: the model's own greedy tokens.\n"
                      "teacher-forced: each token predicted after the true ones; tokens: the share of these.\n";
   if (ofGenerated || ofForced)
-    text += "over " + baseline + ": difference of the share that is " +
+    text += "over " + baseline + (baseline == "the best" ? " of the baselines" : "") +
+            ": difference of the share that is " +
             (!ofForced      ? "generated"
              : !ofGenerated ? "teacher-forced"
                             : "generated (teacher-forced where none is)") +
@@ -104,8 +126,9 @@ std::string answersTable(const Json &rows, const Json &differences, const std::s
 }
 
 /// The models: which layers each keeps, and its perplexity.
-std::string modelsTable(const Json &rows, const Json &differences, const std::string &baseline,
+std::string modelsTable(const Json &rows, const Json &differences,
                         const std::function<std::string(const std::string &)> &keptOf) {
+  const std::string baseline = baselineOf(differences);
   Json texts = Json::array();
   std::vector<std::pair<std::string, std::string>> models;
   for (const Json &row : rows) {
@@ -126,10 +149,8 @@ std::string modelsTable(const Json &rows, const Json &differences, const std::st
     for (const Json &row : texts)
       if (row.value("model", "") == model && stageOf(row) == after) {
         line.push_back(formatWithInterval(row, "cross_entropy", "cross_entropy_interval", 2, false, std::exp));
-        if (!baseline.empty()) {
-          const Json difference = findDifference(differences, row, baseline, "cross_entropy");
-          line.push_back(difference.is_null() ? "" : formatWithInterval(difference, "difference", "interval", 3, true));
-        }
+        if (!baseline.empty())
+          line.push_back(formatDifference(findDifference(differences, row, "cross_entropy"), baseline));
       }
     line.resize(header.size());
     table.add(line);
@@ -163,8 +184,11 @@ double costNumber(const Json &record, const char *name) {
 std::string describeCheck(const Json &check) {
   auto largest = [&](const char *member) {
     double value = 0;
-    for (const auto &[way, difference] : check.at(member).items())
-      value = std::max(value, difference.is_number() ? difference.get<double>() : std::nan(""));
+    for (const auto &[way, difference] : check.at(member).items()) {
+      if (!difference.is_number()) // One of the two gave no number.
+        return std::string("nan");
+      value = std::max(value, difference.get<double>());
+    }
     char number[32];
     std::snprintf(number, sizeof number, "%.1e", value);
     return std::string(number);
@@ -305,11 +329,10 @@ std::string morph::printSeeds(const Json &pooled) {
   std::string text = "\n" + pooled.value("name", "") + ", seeds " + formatLayers(seeds) +
                      ": means over them; intervals are over seeds and samples.\n\n";
   const Json rows = pooled.value("evaluation", Json::array()), differences = pooled.value("differences", Json::array());
-  const std::string baseline = differences.empty() ? "" : differences[0].value("baseline", "");
-  text += answersTable(rows, differences, baseline);
+  text += answersTable(rows, differences);
   // Each seed has layers of its own: the models' table has those that all keep.
   const Json kept = pooled.value("kept", Json::object());
-  text += modelsTable(rows, differences, baseline, [&](const std::string &model) -> std::string {
+  text += modelsTable(rows, differences, [&](const std::string &model) -> std::string {
     if (model == "teacher")
       return "all";
     const Json lists = kept.value(model, Json::array());
@@ -344,9 +367,8 @@ std::string morph::printSummary(const Json &summary) {
   const Json rows = summary.value("evaluation", Json::array());
   if (!rows.empty()) {
     const Json differences = summary.value("differences", Json::array());
-    const std::string baseline = differences.empty() ? "" : differences[0].value("baseline", "");
-    text += answersTable(rows, differences, baseline);
-    text += modelsTable(rows, differences, baseline, [&](const std::string &model) -> std::string {
+    text += answersTable(rows, differences);
+    text += modelsTable(rows, differences, [&](const std::string &model) -> std::string {
       if (model == "teacher")
         return "all";
       return formatLayers(model == "selected"

@@ -17,7 +17,8 @@ from importlib import metadata
 
 import morph_lexicon
 from data import questions, tokens
-from data.files import InputError, parse_json, read_text, sha256_of, tokenizer_file, tokenizer_folder, whole_file
+from data.files import (
+    InputError, parse_json, print_error, read_text, sha256_of, tokenizer_file, tokenizer_folder, whole_file)
 
 
 def tokenize(arguments):
@@ -113,12 +114,10 @@ def exit_status(program, run):
     try:
         run()
     except InputError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"{program}: hint: {error.hint}", file=sys.stderr)
+        print_error(program, error)
         return 2
     except (OSError, morph_lexicon.VerificationError) as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        print_error(program, error)
         return 1
     return 0
 

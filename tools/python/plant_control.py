@@ -26,6 +26,7 @@ import shutil
 import sys
 
 import torch
+from data.files import weight_files
 from morph_data import InputError, exit_status
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -44,11 +45,8 @@ def read_config(base):
 
 
 def read_weights(base):
-    files = sorted(base.glob("*.safetensors"))
-    if not files:
-        raise InputError(f"'{base}' has no .safetensors")
     weights = {}
-    for file in files:
+    for file in weight_files(base):
         try:
             weights.update(load_file(file))
         except (OSError, SafetensorError) as error:
@@ -76,15 +74,29 @@ def double(weights, layer):
     return planted
 
 
+def check_layer(base, layer, weights):
+    """Refuses a layer whose parts are not as `double` takes them to be."""
+    prefix = f"model.layers.{layer}."
+    for part in ("self_attn.o_proj", "mlp.down_proj"):
+        if f"{prefix}{part}.weight" not in weights:
+            raise InputError(f"'{base}' has no '{prefix}{part}.weight': its layers are not Llama's")
+    # Llama's norm of this name is the one before the feed-forward network. Gemma 2 and 3 have another one there, and OLMo 2 has
+    # none before attention: theirs is behind attention.
+    norms = {part for part in ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm")
+             if f"{prefix}{part}.weight" in weights}
+    if "post_attention_layernorm" in norms and ("pre_feedforward_layernorm" in norms or "input_layernorm" not in norms):
+        raise InputError(f"'{base}' has a norm behind attention, '{prefix}post_attention_layernorm.weight': it undoes that o_proj is "
+                         "halved",
+                         "give a base whose layers add what attention gives as it is, such as Llama's, Qwen's or Mistral's")
+
+
 def plant(base, layer, out):
     """Writes the folder `out`: the base with its layer `layer` doubled."""
     config, weights = read_config(base), read_weights(base)
     layers = config["num_hidden_layers"]
     if not 0 <= layer < layers:
         raise InputError(f"there is no layer {layer}: '{base}' has {layers}, from 0")
-    for part in ("self_attn.o_proj", "mlp.down_proj"):
-        if f"model.layers.{layer}.{part}.weight" not in weights:
-            raise InputError(f"'{base}' has no 'model.layers.{layer}.{part}.weight': its layers are not Llama's")
+    check_layer(base, layer, weights)
     if out.exists():
         raise InputError(f"'{out}' exists already")
     config["num_hidden_layers"] = layers + 1

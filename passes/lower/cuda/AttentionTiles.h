@@ -44,7 +44,7 @@ struct AttentionShape {
   /// What kernels depend on.
   std::string variant() const;
   /// Whether the forms of tensor cores are for it: of bf16, and with a head's sums in registers.
-  bool isForTensorCores() const { return type == plan::DType::BF16 && width <= 256 && scale > 0; }
+  bool isForTensorCores() const { return type == plan::DType::BF16 && width <= 256; }
   /// q, k, v, start and offset of the op.
   std::vector<plan::LaunchArgument> arguments() const;
 };

@@ -2,6 +2,7 @@
 // attention_distance on GPUs: a block a query of a head, a thread a key. Legend: B batch, T queries and keys, H query
 // heads, G key heads, D head dimension.
 
+#include "passes/lower/cuda/AttentionTiles.h"
 #include "passes/lower/cuda/ElementForms.h"
 
 #include <limits>
@@ -10,17 +11,16 @@ using namespace mlir;
 using namespace morph;
 
 void morph::attention_distanceForm(DeviceFormCall &call) {
-  const plan::TensorType &q = call.operandType(0), &keys = call.operandType(1);
-  int64_t heads = staticSize(q, 2), groups = staticSize(keys, 2), width = staticSize(q, 3);
-  double scale = call.real("scale");
-  bool hasWindow = call.has("window");
-  int64_t window = hasWindow ? call.integer("window") : 0;
-  std::vector<plan::Dim> positions(q.shape.begin(), q.shape.begin() + 2);
+  const AttentionShape shape(call, 0);
+  const int64_t heads = shape.heads, groups = shape.groups, width = shape.width, window = shape.window;
+  const bool hasWindow = window > 0;
+  std::vector<plan::Dim> positions = {shape.batch, shape.queries};
   // [B,T,H]: what a query sees on average.
   plan::LaunchArgument parts = call.takeScratch(productOf(positions, heads, 1, 4));
   std::string queries = call.define(
-      std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" + exactName(scale) +
-          (hasWindow ? "_" + std::to_string(window) : ""),
+      std::to_string(heads) + "_" + std::to_string(groups) + "_" + std::to_string(width) + "_" +
+          exactName(shape.scale) + (hasWindow ? "_" + std::to_string(window) : "") +
+          (shape.softcap != 0 ? "_cap" + exactName(shape.softcap) : ""),
       /*pointers=*/3, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
         Index head = k.block() % heads, position = k.block() / heads;
         Index query = position % k.size(0), first = position - query; // The first position of the sequence.
@@ -39,7 +39,7 @@ void morph::attention_distanceForm(DeviceFormCall &call) {
                          k.loop(k.integer(0), k.integer(width), 1, {zero}, [&](Index d, ArrayRef<Scalar> sum) {
                            return KernelBuilder::Carried{sum[0] + k.load(row, d) * k.load(k.pointer(1), line + d)};
                          });
-                     Scalar score = product[0] * scale, greatest = k.maximum(before[0], score);
+                     Scalar score = shape.capped(product[0]) * shape.scale, greatest = k.maximum(before[0], score);
                      Scalar shrink = exp(before[0] - greatest), share = exp(score - greatest);
                      return KernelBuilder::Carried{greatest, before[1] * shrink + share,
                                                    before[2] * shrink + share * k.toScalar(query - key)};
@@ -49,7 +49,7 @@ void morph::attention_distanceForm(DeviceFormCall &call) {
         k.onlyIf(k.thread() == 0, [&] { k.store(distances / shares, k.pointer(2), k.block()); });
       });
   call.launch(queries, {productOf(positions, heads)}, kElementThreads,
-              {operandArgument(0), operandArgument(1), parts, sizeArgument(productOf(q.shape[1]))});
+              {operandArgument(0), operandArgument(1), parts, sizeArgument(productOf(shape.queries))});
   std::string means = call.define(
       "means_" + std::to_string(heads), /*pointers=*/2, /*sizes=*/1, kElementThreads, [&](KernelBuilder &k) {
         Scalar sum = blockSumInDouble(

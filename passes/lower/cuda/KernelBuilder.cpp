@@ -322,6 +322,23 @@ Index KernelBuilder::narrow(Index value) {
   return wrap(builder.create<arith::TruncIOp>(location, builder.getI32Type(), value.get()));
 }
 
+/// Of 32 bits with a sign: the others are flipped where it is set. Applied twice it is nothing.
+Value KernelBuilder::flipNegative(Value bits) {
+  Value shift = builder.create<arith::ConstantOp>(location, builder.getI32IntegerAttr(31));
+  Value others = builder.create<arith::ConstantOp>(location, builder.getI32IntegerAttr(0x7fffffff));
+  Value mask = builder.create<arith::AndIOp>(location, builder.create<arith::ShRSIOp>(location, bits, shift), others);
+  return builder.create<arith::XOrIOp>(location, bits, mask);
+}
+
+Index KernelBuilder::orderOf(Scalar value) {
+  Value bits = builder.create<arith::BitcastOp>(location, builder.getI32Type(), value.get());
+  return wrap(builder.create<arith::ExtSIOp>(location, builder.getI64Type(), flipNegative(bits)));
+}
+
+Scalar KernelBuilder::numberAt(Index order) {
+  return scalar(builder.create<arith::BitcastOp>(location, builder.getF32Type(), flipNegative(narrow(order).get())));
+}
+
 Scalar KernelBuilder::exp2Approximate(Scalar x) {
   Value result = builder
                      .create<LLVM::CallIntrinsicOp>(location, builder.getF32Type(),

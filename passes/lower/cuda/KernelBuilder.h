@@ -119,6 +119,10 @@ public:
   Index toInteger(Scalar value);
   /// The low 32 bits.
   Index narrow(Index value);
+  /// The place of an f32 among all of them in their order, -0 before 0, and the number at a place: those next to each
+  /// other have places next to each other, from -2^31 to 2^31 - 1.
+  Index orderOf(Scalar value);
+  Scalar numberAt(Index order);
   /// 2^x as the hardware has it: within 2 units of the last place, 0 below -126, and not the same bits on every device.
   Scalar exp2Approximate(Scalar x);
   /// The larger of two; not a number where one is not.
@@ -141,6 +145,7 @@ public:
 
 private:
   using Combine = llvm::function_ref<Scalar(Scalar, Scalar)>;
+  mlir::Value flipNegative(mlir::Value bits);
   Carried scalarsOf(mlir::ValueRange values);
   mlir::Value laneNumber(int64_t number);
   Scalar reduceLanes(Scalar value, int64_t lanes, int64_t distance, Combine combine);

@@ -170,11 +170,12 @@ void morph::reverse_kl_divergence_gradForm(DeviceFormCall &call) {
 }
 
 /// The last logit that is kept is the greatest number that `count` logits or more are not less than. It is found by
-/// halving: after 64 steps the interval is two numbers that follow each other, but for logits within 1e-12 of zero.
+/// halving what may be it, in the order of all numbers, of which the smallest logit is one and what follows the
+/// greatest is none: after 32 steps it alone is left, however far apart the logits are.
 void morph::keep_topForm(DeviceFormCall &call) {
   const double count = static_cast<double>(call.integer("count"));
   constexpr double leftOut = 200;
-  constexpr int64_t steps = 64;
+  constexpr int64_t steps = 32;
   int64_t width = staticSize(call.operandType(0), 1);
   std::string kernel =
       call.define(std::to_string(width) + "_" + std::to_string(call.integer("count")), 2, /*sizes=*/0, kElementThreads,
@@ -190,27 +191,24 @@ void morph::keep_topForm(DeviceFormCall &call) {
                       return after;
                     });
                     Scalar greatest = k.blockMax(ends[0]), smallest = -k.blockMax(ends[1]);
-                    auto found = k.loop(
-                        k.integer(0), k.integer(steps), 1, {smallest, greatest}, [&](Index, ArrayRef<Scalar> interval) {
-                          Scalar middle = 0.5 * interval[0] + 0.5 * interval[1];
+                    KernelBuilder::Carried places = {k.scalar(k.orderOf(smallest).get()),
+                                                     k.scalar((k.orderOf(greatest) + 1).get())};
+                    auto found =
+                        k.loop(k.integer(0), k.integer(steps), 1, places, [&](Index, ArrayRef<Scalar> interval) {
+                          Index low = k.wrap(interval[0].get()), high = k.wrap(interval[1].get());
+                          Index middle = low + (high - low) / 2;
+                          Scalar bound = k.numberAt(middle);
                           auto counted = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
                             Scalar sum = before[0];
                             for (Scalar x : logits.load(place))
-                              sum = sum + k.select(k.less(x, middle), k.number(0), k.number(1));
+                              sum = sum + k.select(k.less(x, bound), k.number(0), k.number(1));
                             return KernelBuilder::Carried{sum};
                           });
                           Value isLess = k.less(k.blockSum(counted[0]), k.number(count));
-                          return KernelBuilder::Carried{k.select(isLess, interval[0], middle),
-                                                        k.select(isLess, middle, interval[1])};
+                          return KernelBuilder::Carried{k.scalar(k.select(isLess, low, middle).get()),
+                                                        k.scalar(k.select(isLess, middle, high).get())};
                         });
-                    // The greatest itself is met where it alone is kept.
-                    auto top = logits.over({k.number(0)}, [&](Index place, ArrayRef<Scalar> before) {
-                      Scalar sum = before[0];
-                      for (Scalar x : logits.load(place))
-                        sum = sum + k.select(k.less(x, found[1]), k.number(0), k.number(1));
-                      return KernelBuilder::Carried{sum};
-                    });
-                    Scalar bound = k.select(k.less(k.blockSum(top[0]), k.number(count)), found[0], found[1]);
+                    Scalar bound = k.numberAt(k.wrap(found[0].get()));
                     logits.over([&](Index place) {
                       KernelBuilder::Carried result;
                       for (Scalar x : logits.load(place))

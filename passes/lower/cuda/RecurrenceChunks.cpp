@@ -9,8 +9,9 @@ using namespace morph;
 using Carried = KernelBuilder::Carried;
 using Shape = RecurrenceShape;
 
-/// Logarithms of decays below this are as good as no state at all, and keep differences of their sums exact enough.
-static constexpr double kLowestDecay = -80;
+/// The logarithm of a decay. Below -80 it is as good as no state at all, and held there differences of sums are exact
+/// enough. Not a number stays that.
+static Scalar heldDecay(KernelBuilder &k, Scalar logarithm) { return k.maximum(logarithm, k.number(-80)); }
 
 static int64_t padTo32(int64_t n) { return (n + 31) / 32 * 32; }
 
@@ -110,7 +111,7 @@ Carried ChunkKernel::loadDecays() {
     Index position = *first + k->thread() % 32 * lanePositions() + i;
     Scalar value = shape.has[Shape::HeadDecay] ? k->load(k->pointer(Shape::HeadDecay), *head)
                                                : k->load(k->pointer(Shape::Decay), line(min(position, *end - 1)));
-    values.push_back(k->select(position < *end, max(value, kLowestDecay), k->number(0)));
+    values.push_back(k->select(position < *end, heldDecay(*k, value), k->number(0)));
   }
   return values;
 }
@@ -264,7 +265,7 @@ void ChunkKernel::loadChannelDecays(const SharedMatrix &to) {
     k->loop(k->integer(0), k->integer(size), 1, {k->number(0)}, [&](Index row, ArrayRef<Scalar> before) {
       Index position = *first + row;
       Index element = line(min(position, *end - 1)) * shape.width + k->select(isChannel, channel, k->integer(0));
-      Scalar value = max(k->load(k->pointer(Shape::ChannelDecay), element), kLowestDecay);
+      Scalar value = heldDecay(*k, k->load(k->pointer(Shape::ChannelDecay), element));
       Scalar sum = before[0] + k->select(k->both(isChannel, position < *end), value, k->number(0));
       p.storeOne(sum, to, row, channel);
       return Carried{sum};

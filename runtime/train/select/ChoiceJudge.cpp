@@ -13,6 +13,9 @@
 
 namespace morph {
 
+/// Rows of the teacher's logits that are looked at at once: they may be a device's, and are copied from there.
+static constexpr int64_t kLogitRows = 256;
+
 std::vector<double> sampleMeans(const Batch &batch, const at::Tensor &rows) {
   const size_t samples = static_cast<size_t>(batch.tokens.size(0)); // B
   const int64_t length = batch.tokens.size(1);                      // T
@@ -104,7 +107,35 @@ Status ChoiceJudge::runTeacher(const StageContext &context) {
   return Status();
 }
 
+/// The share of each sample's answer tokens that the teacher finds most likely.
+static std::vector<double> teacherCorrect(const JudgedBatch &judged) {
+  const at::Tensor &logits = judged.input.at("teacher_logits"); // [N, V]
+  const int64_t count = logits.size(0);
+  const at::Tensor right = at::empty({count}, at::kDouble); // [N]
+  for (int64_t begin = 0; begin < count; begin += kLogitRows) {
+    const int64_t rows = std::min(kLogitRows, count - begin);
+    const at::Tensor likeliest = logits.narrow(0, begin, rows).to(at::kCPU).argmax(1);
+    right.narrow(0, begin, rows).copy_(likeliest.eq(judged.batch.targets.narrow(0, begin, rows)));
+  }
+  return sampleMeans(judged.batch, right);
+}
+
+StatusOr<ChoiceScores> ChoiceJudge::teacherScores(int64_t begin, int64_t end) {
+  std::vector<std::vector<double>> own; // By batch: what the samples get right.
+  for (const JudgedBatch &judged : batches_)
+    if (judged.index >= begin && judged.index < end)
+      own.push_back(teacherCorrect(judged));
+  MORPH_ASSIGN_OR_RETURN(const auto all, processes_.collect(own, 1, end - begin, begin));
+  ChoiceScores scores;
+  for (const std::vector<double> &batch : all)
+    scores.correct.insert(scores.correct.end(), batch.begin(), batch.end());
+  scores.kl.resize(scores.correct.size(), 0);
+  return scores;
+}
+
 StatusOr<ChoiceScores> ChoiceJudge::measure(const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost) {
+  if (choice.empty())
+    return teacherScores(begin, end);
   space_.setChoice(executor_->masters(), choice);
   std::vector<std::vector<double>> own; // By batch: operations, tokens, the samples' KLs, and what they get right.
   for (JudgedBatch &judged : batches_) {

@@ -34,7 +34,8 @@ public:
                                                        int64_t batches);
 
   /// The scores of each sample of the batches from `begin` to `end`: means over the rows that its answers have. The
-  /// gates of the executor are left at the choice.
+  /// gates of the executor are left at the choice. An empty choice is the teacher itself, which has run: its KL is 0,
+  /// it costs nothing more, and the gates stay.
   StatusOr<ChoiceScores> measure(const Choice &choice, int64_t begin, int64_t end, MeasureCost &cost);
 
   /// What the teacher's run took.
@@ -45,6 +46,7 @@ private:
   ChoiceJudge(const StageContext &context, const BatchStream &stream, int64_t batches)
       : processes_(*context.processes), stream_(stream), count_(batches) {}
   Status runTeacher(const StageContext &context);
+  StatusOr<ChoiceScores> teacherScores(int64_t begin, int64_t end);
 
   Processes &processes_;
   const BatchStream &stream_;

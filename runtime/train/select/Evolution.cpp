@@ -2,7 +2,7 @@
 // Evolution of choices, steady state (Real et al., "Regularized evolution", arXiv 1802.01548, without its ageing): a
 // child of two of the best so far takes of each layer what they agree on and draws the rest; every other child
 // exchanges a layer that is kept for one that is not. What the space does not allow is put right by the choice that is
-// nearest.
+// nearest: argmax over the space of the sum over layers of u + [mother has it] + [father has it], u uniform in [0, 1).
 
 #include "runtime/train/select/ChoiceSearch.h"
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every choice of the space measured: the truth that the others are held against. A layer's score is how much lower, in
-// the mean, the KL of the choices is that keep it.
+// the mean, the KL of the choices is that keep it: s_i = mean of KL(S) over S without i - mean over S with i, the main
+// effect of experiments that cross their factors (Fisher, The Design of Experiments, 1935). It is a mean over samples,
+// whose error is over them.
 
 #include "runtime/choice/Enumerate.h"
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/select/Selector.h"
 
+#include <algorithm>
 #include <array>
 
 namespace morph {
@@ -26,8 +29,13 @@ static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
   MORPH_ASSIGN_OR_RETURN(const std::vector<Choice> choices, everyChoice(space));
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
   scorer->expect("select (exhaustive)", static_cast<int64_t>(choices.size()));
-  // By layer: of the choices that keep it and of the others, how many and the sum of their KL.
-  std::vector<std::array<std::array<double, 2>, 2>> sums(space.layers.size());
+  /// Of choices, how many and the sum of each sample's KL.
+  struct Sum {
+    double choices = 0;
+    std::vector<double> kl;
+  };
+  // By layer: of the choices that keep it, and of the others.
+  std::vector<std::array<Sum, 2>> sums(space.layers.size());
   Choice best;
   double least = 0;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -36,9 +44,11 @@ static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
     const MeanAndError kl = meanAndError(scores.kl);
     list.push_back({{"choice", next}, {"kl", kl.mean}, {"standard_error", kl.standardError}});
     for (size_t layer = 0; layer < next.size(); ++layer) {
-      std::array<double, 2> &sum = sums[layer][next[layer] == 0 ? 0 : 1];
-      sum[0] += 1;
-      sum[1] += kl.mean;
+      Sum &sum = sums[layer][next[layer] == 0 ? 0 : 1];
+      sum.choices += 1;
+      sum.kl.resize(scores.kl.size(), 0);
+      for (size_t sample = 0; sample < scores.kl.size(); ++sample)
+        sum.kl[sample] += scores.kl[sample];
     }
     if (best.empty() || kl.mean < least) {
       best = next;
@@ -46,9 +56,16 @@ static StatusOr<Selection> selectExhaustive(SelectorContext &context) {
     }
   }
   Selection selection = selectionOfChoice(space, std::move(best));
+  selection.standardErrors.assign(sums.size(), 0);
   for (size_t layer = 0; layer < sums.size(); ++layer) {
     const auto &[kept, others] = sums[layer];
-    selection.scores[layer] = kept[0] > 0 && others[0] > 0 ? others[1] / others[0] - kept[1] / kept[0] : 0;
+    // What all choices keep, or none does, has nothing to be held against.
+    std::vector<double> bySample;
+    for (size_t sample = 0; sample < std::min(kept.kl.size(), others.kl.size()); ++sample)
+      bySample.push_back(others.kl[sample] / others.choices - kept.kl[sample] / kept.choices);
+    const MeanAndError score = meanAndError(bySample);
+    selection.scores[layer] = score.mean;
+    selection.standardErrors[layer] = score.standardError;
   }
   selection.details["choices"] = std::move(list);
   return selection;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers that the spec names, or the choice of another run's selection.json.
+// Layers that the spec names, the others with what the space admits beside full attention; or the choice of another
+// run's selection.json.
 
 #include "runtime/base/Json.h"
 #include "runtime/train/select/Selector.h"
@@ -28,20 +29,46 @@ static StatusOr<Choice> readChoice(const ChoiceSpace &space, const std::string &
   return choice;
 }
 
-static StatusOr<Selection> selectFixed(SelectorContext &context) {
-  const ChoiceSpace &space = context.space;
-  const SelectSpec &section = context.stage.spec.select;
-  Choice choice = linearChoice(space);
-  if (section.from) {
-    MORPH_ASSIGN_OR_RETURN(choice, readChoice(space, *section.from));
-  }
-  for (int64_t layer : section.layers) {
+/// The space with these layers full. Of the others those stay full that can be nothing else: pinned ones, and what is
+/// tied to them or to these.
+static StatusOr<ChoiceSpace> keepOnly(const ChoiceSpace &space, const std::vector<int64_t> &layers) {
+  ChoiceSpace result = space;
+  for (int64_t layer : layers) {
     if (layer >= space.layerCount())
       return Status::invalid("select.layers: there is no layer " + std::to_string(layer),
                              "the model has layers 0 to " + std::to_string(space.layerCount() - 1));
-    choice[static_cast<size_t>(layer)] = 0;
+    result.allowed.push_back({{"select.layers", ""}, {layer}, {kFullAttention}});
   }
-  if (!satisfies(space, choice)) {
+  const Choice choice = linearChoice(result);
+  for (size_t layer = 0; layer < choice.size(); ++layer) {
+    if (choice[layer] == 0)
+      continue;
+    AllowedCandidates others{{"select.layers", ""}, {static_cast<int64_t>(layer)}, {}};
+    for (size_t c = 1; c < space.layers[layer].size(); ++c)
+      others.candidates.push_back(space.layers[layer][c].name);
+    result.allowed.push_back(std::move(others));
+  }
+  return result;
+}
+
+static StatusOr<Selection> selectFixed(SelectorContext &context) {
+  const ChoiceSpace &space = context.space;
+  const SelectSpec &section = context.stage.spec.select;
+  Choice choice;
+  bool fits = false;
+  if (section.from) {
+    MORPH_ASSIGN_OR_RETURN(choice, readChoice(space, *section.from));
+    fits = satisfies(space, choice);
+  } else {
+    MORPH_ASSIGN_OR_RETURN(const ChoiceSpace only, keepOnly(space, section.layers));
+    MORPH_ASSIGN_OR_RETURN(fits, isPossible(only));
+    choice = linearChoice(only);
+    if (fits) {
+      // As many first candidates as budgets and patterns admit.
+      MORPH_ASSIGN_OR_RETURN(choice, solve(only, selectionOfChoice(space, choice).values));
+    }
+  }
+  if (!fits) {
     std::string kept;
     for (int64_t layer : fullLayers(choice))
       kept += " " + std::to_string(layer);

@@ -18,19 +18,35 @@ struct Grown {
 
 } // namespace
 
-/// The space with what the groups have become: full attention, or anything else.
+/// Pins a group's layers to full attention, or to anything else.
+static void pin(ChoiceSpace &space, const std::vector<size_t> &group, bool toFull) {
+  for (size_t layer : group) {
+    AllowedCandidates allowed{{"taken", ""}, {static_cast<int64_t>(layer)}, {}};
+    for (const Candidate &candidate : space.layers[layer])
+      if ((candidate.name == kFullAttention) == toFull)
+        allowed.candidates.push_back(candidate.name);
+    space.allowed.push_back(std::move(allowed));
+  }
+}
+
+/// The space with what the groups have become.
 static ChoiceSpace withTaken(const ChoiceSpace &space, const std::vector<std::vector<size_t>> &groups,
                              const std::vector<size_t> &taken, GrowthFrom from) {
   ChoiceSpace result = space;
   for (size_t group : taken)
-    for (size_t layer : groups[group]) {
-      AllowedCandidates allowed{{"taken", ""}, {static_cast<int64_t>(layer)}, {}};
-      for (const Candidate &candidate : space.layers[layer])
-        if ((candidate.name == kFullAttention) == (from == GrowthFrom::Linear))
-          allowed.candidates.push_back(candidate.name);
-      result.allowed.push_back(std::move(allowed));
-    }
+    pin(result, groups[group], from == GrowthFrom::Linear);
   return result;
+}
+
+/// Whether the space has a choice in which the groups that were taken are linear, with any candidates, and all others
+/// are full.
+static StatusOr<bool> isEnough(const ChoiceSpace &space, const std::vector<std::vector<size_t>> &groups,
+                               const std::vector<size_t> &taken) {
+  ChoiceSpace rest = withTaken(space, groups, taken, GrowthFrom::Full);
+  for (size_t group = 0; group < groups.size(); ++group)
+    if (std::count(taken.begin(), taken.end(), group) == 0)
+      pin(rest, groups[group], /*toFull=*/true);
+  return isPossible(rest);
 }
 
 StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64_t width, const std::string &label) {
@@ -38,21 +54,27 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
   const bool isForward = from == GrowthFrom::Linear;
   MORPH_ASSIGN_OR_RETURN(ChoiceScorer *const scorer, context.scorer());
   const std::vector<std::vector<size_t>> groups = tiedGroups(space);
-  Grown start{isForward ? linearChoice(space) : fullChoice(space), {}, 0};
+  const Choice linear = linearChoice(space);
+  Grown start{isForward ? linear : fullChoice(space), {}, 0};
   // What pins leave no choice is taken from the beginning: the others are judged beside it.
   const std::vector<std::vector<bool>> allowed = space.allowedMask();
   for (size_t group = 0; group < groups.size(); ++group) {
-    const std::vector<bool> &row = allowed[groups[group].front()];
-    const auto first = std::find(row.begin() + 1, row.end(), true);
-    if (row.size() == 1 || (isForward ? first != row.end() : row.front()))
+    const size_t first = groups[group].front();
+    const std::vector<bool> &row = allowed[first];
+    if (row.size() == 1 || (isForward ? linear[first] != 0 : row.front()))
       continue;
     start.groups.push_back(group);
     for (size_t layer : groups[group])
-      start.choice[layer] = isForward ? 0 : first - row.begin();
+      start.choice[layer] = isForward ? 0 : linear[layer];
   }
   std::vector<Grown> best = {std::move(start)};
-  // Toward linear attention it ends where budgets are met: more layers could always follow.
-  while (isForward || !satisfies(space, best.front().choice)) {
+  for (;;) {
+    // Toward linear attention it ends where budgets are met, by whichever candidates: more layers could always follow.
+    if (!isForward) {
+      MORPH_ASSIGN_OR_RETURN(const bool ends, isEnough(space, groups, best.front().groups));
+      if (ends)
+        break;
+    }
     std::vector<Grown> next;
     std::set<std::set<size_t>> seen;
     for (const Grown &grown : best)
@@ -68,7 +90,7 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
         if (!possible)
           continue;
         for (size_t layer : groups[group])
-          more.choice[layer] = isForward ? 0 : 1;
+          more.choice[layer] = isForward ? 0 : linear[layer];
         next.push_back(std::move(more));
       }
     if (next.empty())
@@ -94,7 +116,10 @@ StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64
   Selection selection;
   selection.scores = std::move(scores);
   selection.values = valuesOfFull(space, selection.scores);
-  MORPH_ASSIGN_OR_RETURN(selection.choice, solve(withTaken(space, groups, found.groups, from), selection.values));
+  // Of candidates beside full attention those that were measured, where budgets admit them.
+  const CandidateTable measured = selectionOfChoice(space, found.choice).values;
+  MORPH_ASSIGN_OR_RETURN(selection.choice,
+                         solve(withTaken(space, groups, found.groups, from), selection.values, measured));
   return selection;
 }
 

@@ -13,9 +13,11 @@ enum class GrowthFrom {
   Full,   ///< Layers become linear.
 };
 
-/// Of all choices that one more group makes of the `width` best so far, keeps the `width` best, as long as the space
-/// leaves room for one more; the best of the last round, completed by what the space asks for. `label` opens the
-/// progress lines. Scores are the rounds in which layers were taken, first ones highest.
+/// Of all choices that one more group makes of the `width` best so far, keeps the `width` best. From linear, as long as
+/// the space leaves room for one more; from full, until the space has a choice in which all others are full. What is
+/// linear has its first allowed candidate. The best of the last round is completed by what the space asks for, which
+/// may be other candidates. `label` opens the progress lines. Scores are the rounds in which layers were taken: first
+/// ones highest from linear, lowest from full.
 StatusOr<Selection> growChoices(SelectorContext &context, GrowthFrom from, int64_t width, const std::string &label);
 
 } // namespace morph

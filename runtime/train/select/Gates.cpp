@@ -3,6 +3,12 @@
 // relaxed model are trained by Adam on the objective of the plan `gates` plus a pressure on their sum; what the
 // gates say most of, within the budgets, stays (solve).
 //
+// The paper's objective, pressure `raw`, is L + lambda * sum_l a_l, a_l the share of full attention in layer l;
+// `relative` is L + lambda * u * sum_l a_l, u = (L all linear - L teacher) / layers. `budget` is the augmented
+// Lagrangian of sum_l a_l = K, for each budget and pattern with its own costs: L + m * e + u/2 * e^2 with e = sum_l a_l
+// - K and m <- m + 0.1 * u * e after every step; where a limit is only kept, m + u * e and m are at least 0 (Nocedal
+// and Wright, Numerical Optimization, 2006, chapter 17). Over the first steps K is not yet the limit (GatePressure).
+//
 // Plans: `gates`; `gates-forward`, the same without gradients, for what is only measured.
 
 #include "runtime/base/Log.h"
@@ -35,7 +41,8 @@ private:
   /// Scores, their drift and the layers, from the gates' trajectory.
   StatusOr<Selection> rank() const;
   /// What it costs to take the choice for the gates as they are: the objective of both on the unit's sequences, for
-  /// selection.json. It decides nothing, and so is no part of the selection's cost. Leaves the gates at the choice.
+  /// selection.json. It decides nothing, and so is no part of the selection's cost: what it took stands with it. Leaves
+  /// the gates at the choice.
   Status measureGap(Selection &selection);
   LoopHooks hooks();
 
@@ -84,7 +91,7 @@ Status GateSelector::measureUnit() {
   NamedTensors saved;
   for (const auto &[name, gate] : executor_->masters())
     saved[name] = gate.clone();
-  // The first candidate beside full attention in every layer, whatever the space allows, and full attention.
+  // In every layer the first candidate beside full attention that pins allow, and full attention.
   const Choice linear = linearChoice(space_), full = fullChoice(space_);
   const auto objective = [&](const Choice &choice) -> StatusOr<std::vector<double>> {
     gates_.setChoice(forward_->masters(), choice);
@@ -242,7 +249,9 @@ Status GateSelector::measureGap(Selection &selection) {
                               {"discrete", discrete.loss},
                               {"difference", rise.mean},
                               {"standard_error", rise.standardError},
-                              {"samples", unitSamples_}};
+                              {"samples", unitSamples_},
+                              {"tokens", relaxed.tokens + discrete.tokens},
+                              {"flops", relaxed.flops + discrete.flops}};
   char text[160];
   std::snprintf(text, sizeof text, "loss with the gates as trained %.4g, with the layers chosen %.4g (%+.2g +- %.2g)",
                 relaxed.loss, discrete.loss, rise.mean, rise.standardError);

@@ -5,6 +5,7 @@
 
 #include "runtime/train/select/Halo.h"
 
+#include "runtime/data/Random.h"
 #include "runtime/train/select/SingleChanges.h"
 
 #include <algorithm>
@@ -12,6 +13,10 @@
 #include <numeric>
 
 namespace morph {
+
+/// Very seldom are more than 200 needed for a standard error (Efron and Tibshirani, section 6.4); but a ratio has long
+/// tails.
+static constexpr uint64_t kResamples = 1000;
 
 /// The scores of models whose R and C these are.
 static std::vector<double> haloScores(const std::vector<double> &recall, const std::vector<double> &ability) {
@@ -23,42 +28,51 @@ static std::vector<double> haloScores(const std::vector<double> &recall, const s
   return scores;
 }
 
-/// Each model's mean over samples, without sample `left` (-1: of all).
-static std::vector<double> meansWithout(const std::vector<std::vector<double>> &samples, int64_t left) {
+/// Each model's mean over the samples of these numbers.
+static std::vector<double> meansOf(const std::vector<std::vector<double>> &samples, const std::vector<size_t> &drawn) {
   std::vector<double> means;
   for (const std::vector<double> &of : samples) {
-    double sum = std::accumulate(of.begin(), of.end(), 0.0);
-    if (left >= 0)
-      sum -= of[static_cast<size_t>(left)];
-    means.push_back(sum / static_cast<double>(of.size() - (left >= 0)));
+    double sum = 0;
+    for (size_t sample : drawn)
+      sum += of[sample];
+    means.push_back(sum / static_cast<double>(drawn.size()));
   }
   return means;
 }
 
+/// The same over all samples.
+static std::vector<double> meansOf(const std::vector<std::vector<double>> &samples) {
+  std::vector<size_t> all(samples.front().size());
+  std::iota(all.begin(), all.end(), size_t(0));
+  return meansOf(samples, all);
+}
+
 std::vector<MeanAndError> haloScores(const std::vector<std::vector<double>> &recall,
                                      const std::vector<std::vector<double>> &ability) {
-  const std::vector<double> recalls = meansWithout(recall, -1), abilities = meansWithout(ability, -1);
-  const std::vector<double> scores = haloScores(recalls, abilities);
   std::vector<MeanAndError> result;
-  for (double score : scores)
+  for (double score : haloScores(meansOf(recall), meansOf(ability)))
     result.push_back({score, 0});
-  // The jackknife (Efron and Tibshirani 1993, equation 11.5) over the samples of either kind, which are independent.
-  for (const bool ofRecall : {true, false}) {
-    const std::vector<std::vector<double>> &samples = ofRecall ? recall : ability;
-    const auto count = static_cast<int64_t>(samples.front().size());
-    std::vector<std::vector<double>> without(scores.size());
-    for (int64_t left = 0; left < count && count > 1; ++left) {
-      const std::vector<double> means = meansWithout(samples, left);
-      const std::vector<double> changed = ofRecall ? haloScores(means, abilities) : haloScores(recalls, means);
-      for (size_t i = 0; i < scores.size(); ++i)
-        without[i].push_back(changed[i]);
-    }
-    for (size_t i = 0; i < scores.size(); ++i) {
-      // (n - 1) / n times the sum of squares is (n - 1)^2 times the squared error of the mean.
-      const double error = static_cast<double>(count - 1) * meanAndError(without[i]).standardError;
-      result[i].standardError = std::hypot(result[i].standardError, error);
-    }
+  // The bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6): samples drawn with
+  // replacement, those of tasks and of text by themselves, each for all models together, as all were measured on it.
+  // The jackknife would not do for a maximum: with one sample less mostly the same model is the best one, and other
+  // samples would make it another.
+  std::vector<std::vector<double>> again(result.size()); // By model, its scores of all resamples.
+  for (uint64_t resample = 0; resample < kResamples; ++resample) {
+    Random random(/*seed=*/0, "halo/resample", resample);
+    const auto drawMeans = [&](const std::vector<std::vector<double>> &samples) {
+      std::vector<size_t> drawn(samples.front().size());
+      for (size_t &sample : drawn)
+        sample = static_cast<size_t>(random.below(static_cast<int64_t>(drawn.size())));
+      return meansOf(samples, drawn);
+    };
+    const std::vector<double> recalls = drawMeans(recall), abilities = drawMeans(ability);
+    const std::vector<double> scores = haloScores(recalls, abilities);
+    for (size_t i = 0; i < scores.size(); ++i)
+      again[i].push_back(scores[i]);
   }
+  // Their standard deviation.
+  for (size_t i = 0; i < result.size(); ++i)
+    result[i].standardError = meanAndError(again[i]).standardError * std::sqrt(static_cast<double>(kResamples));
   return result;
 }
 
@@ -80,6 +94,7 @@ static StatusOr<Selection> selectHalo(SelectorContext &context) {
   selection.values = valuesOfFull(space, std::vector<double>(space.layers.size(), 0));
   selection.scores.assign(space.layers.size(), 0);
   selection.standardErrors.assign(space.layers.size(), 0);
+  std::vector<bool> known(space.layers.size(), false);
   const std::vector<MeanAndError> scores = recalls.empty() ? std::vector<MeanAndError>() : haloScores(recall, ability);
   for (size_t i = 0; i < recalls.size(); ++i)
     for (size_t layer : recalls[i].layers) {
@@ -87,8 +102,9 @@ static StatusOr<Selection> selectHalo(SelectorContext &context) {
       const double score = share * scores[i].mean;
       selection.values[layer][static_cast<size_t>(recalls[i].candidate)] = -score;
       // Of several candidates the one that costs least.
-      if (recalls[i].candidate > 1 && score >= selection.scores[layer])
+      if (known[layer] && score >= selection.scores[layer])
         continue;
+      known[layer] = true;
       selection.scores[layer] = score;
       selection.standardErrors[layer] = share * scores[i].standardError;
     }

@@ -12,7 +12,7 @@ namespace morph {
 
 /// HALO's score of each model with one layer linear (arXiv 2601.22156; the formula is in Halo.cpp), from the shares of
 /// right tokens on task samples and on text, [model][sample], at least one model and one sample of each; the standard
-/// error is the jackknife's over both, 0 where there is one sample.
+/// error is the bootstrap's over both, whose draws are the same on every machine.
 std::vector<MeanAndError> haloScores(const std::vector<std::vector<double>> &recall,
                                      const std::vector<std::vector<double>> &ability);
 

@@ -2,6 +2,7 @@
 // Choices judged on samples that no selector sees: what an audit holds selectors against.
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/train/HeldOut.h"
 #include "runtime/train/Stages.h"
 #include "runtime/train/select/ChoiceScorer.h"
 
@@ -17,10 +18,14 @@ struct JudgedChoices {
   bool complete = false; ///< All that there are.
 };
 
-/// Of one task or of text: all choices' scores, in their order.
-struct JudgedTask {
+/// What was judged on one task, or on text.
+struct JudgedData {
   std::string name;
-  std::vector<ChoiceScores> scores;
+  bool isText = false;
+  ChoiceScores teacher;
+  std::vector<ChoiceScores> scores; ///< Of all choices, in their order.
+  MeasureCost teacherCost;
+  MeasureCost cost; ///< Of all, with the teacher's run.
 };
 
 } // namespace
@@ -47,6 +52,29 @@ static nlohmann::ordered_json toJson(const ChoiceScores &scores) {
   return {{"kl", scores.kl}, {"correct", scores.correct}};
 }
 
+static nlohmann::ordered_json toJson(const MeasureCost &cost) {
+  return {{"tokens", cost.tokens}, {"flops", cost.flops}, {"seconds", cost.seconds}};
+}
+
+/// Judges all choices on these samples. Errors: Status::interrupted after a signal.
+static StatusOr<JudgedData> judgeOn(const StageContext &context, const ScoredSamples &samples,
+                                    const std::vector<Choice> &choices) {
+  JudgedData judged;
+  judged.isText = samples.tasks.empty();
+  judged.name = judged.isText ? "text" : samples.tasks.front();
+  MORPH_ASSIGN_OR_RETURN(const auto scorer,
+                         ChoiceScorer::create(context, context.spec.space, samples, /*sharing=*/nullptr));
+  judged.teacherCost = scorer->cost(); // Nothing else has run so far.
+  MORPH_ASSIGN_OR_RETURN(judged.teacher, scorer->scores(Choice()));
+  scorer->expect("judge (" + judged.name + ")", static_cast<int64_t>(choices.size()));
+  for (const Choice &choice : choices) {
+    MORPH_ASSIGN_OR_RETURN(ChoiceScores scores, scorer->scores(choice));
+    judged.scores.push_back(std::move(scores));
+  }
+  judged.cost = scorer->cost();
+  return judged;
+}
+
 StatusOr<StageOutcome> runJudge(const StageContext &context, const JudgeOptions &options) {
   const ChoiceSpace &space = context.spec.space;
   if (!context.spec.audit)
@@ -58,41 +86,43 @@ StatusOr<StageOutcome> runJudge(const StageContext &context, const JudgeOptions 
     data.push_back({"audit/" + task, {task}, Split::Evaluation, audit.samples, context.spec.evaluate.batch});
   if (audit.textSamples > 0)
     data.push_back({"audit/text", {}, Split::Evaluation, audit.textSamples, context.spec.evaluate.batch});
-  std::vector<JudgedTask> judged;
-  MeasureCost cost;
+  std::vector<JudgedData> judged;
+  // Text is no part of the objective, so what it took stands apart.
+  MeasureCost cost, teacherCost, textCost;
   for (const ScoredSamples &samples : data) {
-    const std::string name = samples.tasks.empty() ? "text" : samples.tasks.front();
-    MORPH_ASSIGN_OR_RETURN(const auto scorer, ChoiceScorer::create(context, space, samples, /*sharing=*/nullptr));
-    scorer->expect("judge (" + name + ")", static_cast<int64_t>(choices.list.size()));
-    JudgedTask &task = judged.emplace_back();
-    task.name = name;
-    for (const Choice &choice : choices.list) {
-      StatusOr<ChoiceScores> scores = scorer->scores(choice);
-      if (scores.status().code() == StatusCode::Interrupted)
-        return StageOutcome::Interrupted;
-      MORPH_RETURN_IF_ERROR(scores.status());
-      task.scores.push_back(*std::move(scores));
-    }
-    cost += scorer->cost();
+    StatusOr<JudgedData> found = judgeOn(context, samples, choices.list);
+    if (found.status().code() == StatusCode::Interrupted)
+      return StageOutcome::Interrupted;
+    MORPH_RETURN_IF_ERROR(found.status());
+    (found->isText ? textCost : cost) += found->cost;
+    if (!found->isText)
+      teacherCost += found->teacherCost;
+    judged.push_back(*std::move(found));
   }
   if (!context.processes->isLeader())
     return StageOutcome::Done;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (size_t i = 0; i < choices.list.size(); ++i) {
     nlohmann::ordered_json scores = nlohmann::ordered_json::object();
-    for (const JudgedTask &task : judged)
-      scores[task.name] = toJson(task.scores[i]);
+    for (const JudgedData &part : judged)
+      scores[part.name] = toJson(part.scores[i]);
     list.push_back({{"choice", candidateNames(space, choices.list[i])},
                     {"kept", fullLayers(choices.list[i])},
                     {"scores", std::move(scores)}});
   }
-  const nlohmann::ordered_json json = {
-      {"version", 1},
-      {"layers", space.layerCount()},
-      {"complete", choices.complete},
-      {"tasks", audit.tasks},
-      {"cost", {{"tokens", cost.tokens}, {"flops", cost.flops}, {"seconds", cost.seconds}}},
-      {"choices", std::move(list)}};
+  nlohmann::ordered_json teacher = nlohmann::ordered_json::object();
+  for (const JudgedData &part : judged)
+    teacher[part.name] = {{"correct", meanAndError(part.teacher.correct).mean},
+                          {"samples", part.teacher.correct.size()}};
+  const nlohmann::ordered_json json = {{"version", 1},
+                                       {"layers", space.layerCount()},
+                                       {"complete", choices.complete},
+                                       {"tasks", audit.tasks},
+                                       {"cost", toJson(cost)},
+                                       {"teacher_cost", toJson(teacherCost)},
+                                       {"text_cost", toJson(textCost)},
+                                       {"teacher", std::move(teacher)},
+                                       {"choices", std::move(list)}};
   MORPH_RETURN_IF_ERROR(writeFile(context.outPath("judged.json"), json.dump() + "\n"));
   return StageOutcome::Done;
 }

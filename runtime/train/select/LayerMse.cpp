@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ranks layers by the error of their aligned linear branch on held-out data: output `layer_loss` of the plan
-// `align-forward`.
-// The error is normalised as that plan says (align.normalize); with several linear candidates a layer counts its best
-// one.
+// Ranks layers by the error of their aligned linear branch on held-out data: s_i = D_i, the mean over tokens of
+// ||H_lin_i - H_full_i||^2 on the teacher's stream, which is what align lowers (FlashMorph's first stage, arXiv
+// 2606.30562); output `layer_loss` of the plan `align-forward`. It is normalised as that plan says (align.normalize);
+// with several linear candidates a layer counts its best one.
 
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/select/Selector.h"

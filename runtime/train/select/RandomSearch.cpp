@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The best of as many random choices as the tokens allow: what any search must beat.
+// The best of as many random choices as the tokens allow, argmin_t KL(S_t): what any search must beat (Bergstra and
+// Bengio, Random Search for Hyper-Parameter Optimization, JMLR 13, 2012). S_t is the best sum of values that are
+// uniform in [0, 1) for each candidate, within the space.
 
 #include "runtime/train/select/ChoiceSearch.h"
 

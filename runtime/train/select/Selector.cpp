@@ -98,15 +98,6 @@ Selection selectionOfChoice(const ChoiceSpace &space, Choice choice) {
   return selection;
 }
 
-Choice fullChoice(const ChoiceSpace &space) { return Choice(space.layers.size(), 0); }
-
-Choice linearChoice(const ChoiceSpace &space) {
-  Choice choice;
-  for (const std::vector<Candidate> &candidates : space.layers)
-    choice.push_back(candidates.size() > 1 ? 1 : 0);
-  return choice;
-}
-
 StatusOr<int64_t> fullLayerCount(const ChoiceSpace &space) {
   for (const CandidateCount &count : space.counts)
     if (count.candidate == kFullAttention && count.least == count.most &&

@@ -80,10 +80,6 @@ StatusOr<Selection> selectionOfScores(const ChoiceSpace &space, std::vector<doub
 /// The selection of a choice that was found as a whole: its candidates are worth 1, all others nothing.
 Selection selectionOfChoice(const ChoiceSpace &space, Choice choice);
 
-/// Full attention in every layer, and each layer's first other candidate, whatever the space allows.
-Choice fullChoice(const ChoiceSpace &space);
-Choice linearChoice(const ChoiceSpace &space);
-
 /// The number of layers that keep full attention: what the space asks for, or else the most that it admits.
 StatusOr<int64_t> fullLayerCount(const ChoiceSpace &space);
 
@@ -91,7 +87,9 @@ StatusOr<int64_t> fullLayerCount(const ChoiceSpace &space);
 StatusOr<Selection> choose(SelectorContext &context, const SelectorName &name);
 
 /// What selection.json holds: `choice` (a candidate's name a layer), `kept`, `scores`, `values` and the `space`, by
-/// which morph-discretize can choose again; `standard_errors` and `drift` only where the method has them.
+/// which morph-discretize can choose again; `standard_errors` and `drift` only where the method has them. Without both
+/// are scores that say what was chosen and not what it is worth: the rounds of greedy and beam, and the 1 and 0 of
+/// random_search, evolution and fixed; what uniform and random give is measured on nothing.
 nlohmann::ordered_json selectionJson(const Selection &selection, const ChoiceSpace &space, const std::string &method,
                                      uint64_t seed);
 

@@ -9,10 +9,11 @@ namespace morph {
 StatusOr<std::vector<SingleChange>> scoreSingleChanges(const ChoiceSpace &space, ChoiceScorer &scorer,
                                                        const Choice &base, const std::string &label) {
   std::vector<SingleChange> changes;
+  const std::vector<std::vector<int64_t>> compared = comparedCandidates(space);
   for (const std::vector<size_t> &group : tiedGroups(space))
-    for (size_t c = 0; c < space.layers[group.front()].size(); ++c)
-      if (static_cast<int64_t>(c) != base[group.front()])
-        changes.push_back({group, static_cast<int64_t>(c), {}});
+    for (int64_t candidate : compared[group.front()])
+      if (candidate != base[group.front()])
+        changes.push_back({group, candidate, {}});
   scorer.expect(label, static_cast<int64_t>(changes.size()));
   for (SingleChange &change : changes) {
     Choice choice = base;
@@ -39,9 +40,10 @@ StatusOr<Selection> selectByAdding(SelectorContext &context, ScoredData data, co
       // A group's gain is all its layers' together.
       const auto share = 1 / static_cast<double>(change.layers.size());
       selection.values[layer][static_cast<size_t>(change.candidate)] = share * gain.mean;
-      if (change.candidate != 0)
+      const bool loses = linear[layer] == 0; // Pins keep it full: the change takes that away.
+      if (change.candidate != 0 && !loses)
         continue;
-      selection.scores[layer] = share * gain.mean;
+      selection.scores[layer] = (loses ? -share : share) * gain.mean;
       selection.standardErrors[layer] = share * gain.standardError;
     }
   }

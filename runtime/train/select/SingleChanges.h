@@ -14,12 +14,13 @@ struct SingleChange {
   ChoiceScores scores;
 };
 
-/// Of all groups and candidates other than those of `base`, in the order of layers, whatever the space allows. `label`
-/// opens the progress line.
+/// Of all groups the compared candidates (comparedCandidates) other than those of `base`, in the order of layers, then
+/// of candidates. `label` opens the progress line.
 StatusOr<std::vector<SingleChange>> scoreSingleChanges(const ChoiceSpace &space, ChoiceScorer &scorer,
                                                        const Choice &base, const std::string &label);
 
-/// A layer is worth what the model gains over all layers linear where that layer alone is full, by the KL on `data`.
+/// A layer is worth what the model gains over all layers linear (linearChoice) where that layer alone is full, by the
+/// KL on `data`; one that pins keep full in both, what the model loses without.
 StatusOr<Selection> selectByAdding(SelectorContext &context, ScoredData data, const std::string &label);
 
 } // namespace morph

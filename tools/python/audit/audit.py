@@ -16,11 +16,11 @@ PYTHON = pathlib.Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(PYTHON), str(PYTHON / "pages")]
 from cells import read_audit
 from drawing import as_file
-from estimates import Results, Summary, evaluate
+from estimates import WEAK_TEACHER, Results, Summary, evaluate
 from figures import cost_figure
-from formats import counted, interval, number
+from formats import counted, duration, interval, number
 from morph_data import exit_status, whole_file
-from report import make_report, ranked_cells
+from report import make_report, of_cells, ranked_cells
 
 
 def text_table(lines: list[list[str]]) -> str:
@@ -37,8 +37,21 @@ def text_table(lines: list[list[str]]) -> str:
     )
 
 
+def teacher_lines(results: Results) -> str:
+    """A line a base: the teacher's share of right tokens, and of which tasks it solves too little."""
+    lines = []
+    for base, tasks in results.teacher.items():
+        words = [
+            f"{task} {f'{answers.correct:.2f}'.removeprefix('0')} of tokens"
+            + (f" (below {f'{WEAK_TEACHER:g}'.removeprefix('0')})" if answers.correct < WEAK_TEACHER else "")
+            for task, answers in tasks.items()
+        ]
+        lines.append(f"teacher{f' {base}' if len(results.teacher) > 1 else ''}: {', '.join(words)}\n")
+    return "".join(lines)
+
+
 def make_table(results: Results, reference: str) -> str:
-    """What is printed: for each `after` a line a selector."""
+    """What is printed: for each `after` a line a selector, and what the teacher itself gets right."""
     blocks = []
     for after in dict.fromkeys(line.after for line in results.summary):
         summary = [line for line in results.summary if line.after == after]
@@ -53,18 +66,32 @@ def make_table(results: Results, reference: str) -> str:
             if not is_ranked:
                 return [number(line.objective), interval(line.objective_interval)]
             rank = f"{line.worst_rank} of {line.worst_rank_of}" if line.ranked else "-"
-            return [number(line.regret), interval(line.regret_interval), rank]
+            above = of_cells(line.above_zero, line.ranked, line.cells)
+            return [number(line.regret), interval(line.regret_interval), rank, above]
 
-        header = ["regret", "interval", "worst rank"] if is_ranked else ["KL", "interval"]
-        lines = [["selector", *header, "tokens", "against the reference"]]
+        header = ["regret", "interval", "worst rank", "above 0"] if is_ranked else ["KL", "interval"]
+        costs = ["tokens", "FLOPs", "time"]
+        lines = [["selector", "cells", *header, "above uniform", *costs, "against the reference"]]
         lines += [
-            [line.selector, *measured(line), counted(line.tokens), against.get(line.selector, "-")] for line in summary
+            [
+                line.selector,
+                str(line.cells),
+                *measured(line),
+                of_cells(line.above_uniform, line.uniform_cells, line.cells),
+                counted(line.tokens),
+                counted(line.flops),
+                duration(line.seconds),
+                against.get(line.selector, "-"),
+            ]
+            for line in summary
         ]
         cells = max(line.cells for line in summary)
         title = f"{results.name}, after {after}: {cells} cell{'' if cells == 1 else 's'}"
         if of := ranked_cells(summary):
             title += f"; {of}"
         blocks.append(f"{title}\n{text_table(lines)}")
+    if results.teacher:
+        blocks.append(teacher_lines(results))
     for line in results.persistence:
         finalists = ", ".join(f"{number(regret)} (n = {size})" for size, regret in line.finalists.items())
         blocks.append(

@@ -34,6 +34,14 @@ class Cost:
     seconds: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a model answers, token by token after the true ones."""
+
+    correct: float  # share of the answer tokens that are right, mean over samples
+    samples: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scores:
     """What all judged choices lose on one task."""
@@ -49,10 +57,13 @@ class Measures:
     layers: int
     complete: bool  # these are all choices that the space allows
     tasks: tuple[str, ...]  # what the objective is the mean over
-    cost: Cost  # of judging all
+    # Of judging all on the tasks, with the teacher's run once; after distillation of distilling all, too. Text is no part
+    # of the objective, so what it took to judge on it is not here.
+    cost: Cost
     choices: tuple[tuple[str, ...], ...]  # a candidate's name a layer
     kept: tuple[tuple[int, ...], ...]
     scores: dict[str, Scores]
+    teacher: dict[str, Answers]  # by task; empty where the file does not say
 
     @functools.cached_property
     def index(self) -> dict[tuple[str, ...], int]:
@@ -123,6 +134,20 @@ def read_cost(node: Node) -> Cost:
     return Cost(node["tokens"].integer(), node["flops"].number(), node["seconds"].number())
 
 
+def read_teacher(root: Node, tasks: tuple[str, ...]) -> dict[str, Answers]:
+    """The teacher's own answers by task. Files of before it was measured have none."""
+    node = root.find("teacher")
+    if node is None:
+        return {}
+    result = {}
+    for task in tasks:
+        share = node[task]["correct"].number()
+        if share > 1 + 1e-6:
+            raise node[task]["correct"].error("is no share, 0 to 1")
+        result[task] = Answers(share, node[task]["samples"].integer(1))
+    return result
+
+
 def read_measures(folder: pathlib.Path, name: str) -> Measures:
     root = read_node(folder, name)
     layers = root["layers"].integer(1, 100_000)
@@ -154,6 +179,9 @@ def read_measures(folder: pathlib.Path, name: str) -> Measures:
                     )
     if len(set(choices)) != len(choices):
         raise root["choices"].error("holds a choice twice")
+    # The cost of what has been judged on text is that of the tasks alone only where that of text stands apart.
+    if TEXT in set(kl) - set(tasks) and root.find("text_cost") is None:
+        raise root.error("has no 'text_cost'", "let this version of Morph write it again")
     return Measures(
         layers,
         root["complete"].boolean(),
@@ -162,6 +190,7 @@ def read_measures(folder: pathlib.Path, name: str) -> Measures:
         tuple(choices),
         tuple(kept),
         {task: Scores(np.array(kl[task]), np.array(correct[task])) for task in kl},
+        read_teacher(root, tasks),
     )
 
 

@@ -8,8 +8,13 @@ seed counts more because it has more cells.
 Bootstrap: two stages (Davison and Hinkley 1997, section 3.8), paired, percentile intervals (Efron and Tibshirani 1993,
 chapter 13). A resample draws, for each base, as many seeds as it has, with replacement; for each seed drawn and each
 task as many held-out samples as there are, with replacement. The same draws serve all choices, budgets and selectors,
-so what makes a sample or a seed hard for all of them cancels in differences. Bases and budgets are not resampled: what
-is said holds for them.
+so what makes a sample or a seed hard for all of them cancels in differences. They also serve all bases of the same
+seeds, tasks and numbers of samples: with one tokenizer these are judged by the same questions, so that their errors do
+not cancel as those of others would. Bases and budgets are not resampled: what is said holds for them.
+
+Which uniform pattern is best in a cell is found on the samples that it would be judged on, so it looks better than it is
+(the winner's curse). Comparisons with it are cross-fitted: it is found on one half of the samples and judged on the
+other.
 """
 
 import collections
@@ -19,11 +24,15 @@ import math
 import zlib
 
 import numpy as np
-from cells import AFTERS, BEST_UNIFORM, EXHAUSTIVE, FULL, TEXT, Audit, Cell, Cost, Measures
+from cells import AFTERS, BEST_UNIFORM, EXHAUSTIVE, FULL, TEXT, Answers, Audit, Cell, Cost, Measures
 
 Interval = tuple[float, float]
-# Splits of the samples into halves that regret_crossfit is the mean over.
+# By task: a KL for each sample, in nats an answer token.
+Samples = tuple[np.ndarray, ...]
+# Splits of the samples into halves that what is cross-fitted is the mean over.
 SPLITS = 32
+# A teacher that gets fewer of a task's tokens right does not solve it: to be close to it says little of answers there.
+WEAK_TEACHER = 0.8
 # Weights of resamples that are held at a time.
 WEIGHTS_AT_A_TIME = 1 << 22
 NATS = "nats an answer token"
@@ -86,6 +95,15 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
+class TaskMeans:
+    """A selector on one task, means over the cells that have it."""
+
+    kl: float
+    correct: float
+    regret: float | None  # KL above the least of all choices on this task; None where not every choice was judged
+
+
+@dataclasses.dataclass(frozen=True)
 class Summary:
     """A selector over all cells in which it stands; regrets and ranks over those of them that are complete."""
 
@@ -105,6 +123,10 @@ class Summary:
     worst_rank: int | None  # where the percentile is least
     worst_rank_of: int | None  # how many choices there were
     optimal: int | None  # cells of rank 1
+    above_zero: int | None  # complete cells in which the interval of the regret lies above 0
+    uniform_cells: int  # cells in which a uniform pattern stands, too
+    above_uniform: int | None  # of these, in which its KL, and so its regret, is above the best uniform pattern's
+    by_task: dict[str, TaskMeans]
     tokens: float | None  # None for what is known only in hindsight
     flops: float | None
     seconds: float | None
@@ -129,7 +151,10 @@ class Additivity:
 
 @dataclasses.dataclass(frozen=True)
 class Persistence:
-    """Whether choices that are good before distillation are good after it, where all were distilled."""
+    """Whether choices that are good before distillation are good after it, where all were distilled.
+
+    `finalists` picks by the final result: it is what distilling n choices to the end and keeping the best would reach.
+    What a shorter distillation would pick among them is not known from it."""
 
     base: str
     seed: int
@@ -163,15 +188,16 @@ class Results:
     persistence: tuple[Persistence, ...]
     agreement: Agreement
     summary: tuple[Summary, ...]
+    teacher: dict[str, dict[str, Answers]]  # by base and task; a base without is left out
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Quantity:
     """A mean over cells of something that is linear in the samples: of the KL of one choice, or of a difference."""
 
     cells: tuple[Cell, ...]
-    plus: tuple[int, ...]  # a choice a cell
-    minus: tuple[int, ...] | None = None  # one that is subtracted
+    plus: tuple[Samples, ...]  # a cell
+    minus: tuple[Samples, ...] | None = None  # what is subtracted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,15 +265,19 @@ def interval_of(resampled: np.ndarray, confidence: float) -> list[Interval]:
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
+def samples_of(cell: Cell, index: int) -> Samples:
+    """What a choice loses."""
+    return tuple(cell.measures.scores[task].kl[index] for task in cell.measures.tasks)
+
+
 def seed_vectors(quantity: Quantity, base: str) -> dict[int, list[np.ndarray]]:
     """By seed of the base: a vector over samples for each task, the mean over the quantity's cells."""
-    parts: dict[int, list[list[np.ndarray]]] = {}
+    parts: dict[int, list[Samples]] = {}
     for i, cell in enumerate(quantity.cells):
         if cell.base == base:
-            kls = [cell.measures.scores[task].kl for task in cell.measures.tasks]
-            parts.setdefault(cell.seed, []).append(
-                [kl[quantity.plus[i]] - (kl[quantity.minus[i]] if quantity.minus else 0) for kl in kls]
-            )
+            plus, minus = quantity.plus[i], quantity.minus[i] if quantity.minus else None
+            vectors = plus if minus is None else tuple(a - b for a, b in zip(plus, minus, strict=True))
+            parts.setdefault(cell.seed, []).append(vectors)
     return {seed: [np.mean(task, axis=0) for task in zip(*cells, strict=True)] for seed, cells in parts.items()}
 
 
@@ -258,7 +288,8 @@ def estimate(audit: Audit, after: str, quantities: list[Quantity]) -> list[dict[
     results: list[dict[str | None, Estimate]] = [{} for _ in quantities]
     totals = np.zeros((audit.resamples, len(quantities)))
     values: list[list[float]] = [[] for _ in quantities]
-    for base in dict.fromkeys(cell.base for quantity in quantities for cell in quantity.cells):
+    tasks = {cell.base: cell.measures.tasks for quantity in quantities for cell in quantity.cells}
+    for base in tasks:
         # Quantities of the same seeds see the same draws.
         groups = collections.defaultdict(list)
         for i, quantity in enumerate(quantities):
@@ -269,7 +300,10 @@ def estimate(audit: Audit, after: str, quantities: list[Quantity]) -> list[dict[
                 [np.stack(task) for task in zip(*(vectors[seed] for _, vectors in members), strict=True)]
                 for seed in seeds
             ]
-            resampled = two_stage_means(stacked, audit.resamples, generator(audit, "resamples", after, base, seeds))
+            # Not of the base: others with the same questions see the same draws.
+            shape = [[vectors.shape[1] for vectors in of_seed] for of_seed in stacked]
+            random = generator(audit, "resamples", after, seeds, tasks[base], shape)
+            resampled = two_stage_means(stacked, audit.resamples, random)
             for column, ((i, vectors), interval) in enumerate(
                 zip(members, interval_of(resampled, audit.confidence), strict=True)
             ):
@@ -299,6 +333,50 @@ def standings(cell: Cell, objective: float) -> tuple[int, float]:
     )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Halves:
+    """Random splits of a cell's samples into two halves, and what choices lose on each."""
+
+    masks: tuple[np.ndarray, ...]  # by task [SPLITS, samples]: whether a sample is in the first half
+    objectives: np.ndarray  # [2, SPLITS, choices]
+
+
+def split(audit: Audit, cell: Cell) -> Halves | None:
+    """None where a task has a single sample."""
+    measures = cell.measures
+    random = generator(audit, "halves", cell.after, cell.base, cell.seed)
+    objectives = np.zeros((2, SPLITS, len(measures.choices)))
+    masks = []
+    for task in measures.tasks:
+        kl = measures.scores[task].kl
+        samples = kl.shape[1]
+        if samples < 2:
+            return None
+        order = random.permuted(np.tile(np.arange(samples), (SPLITS, 1)), axis=1)
+        masks.append(first := order < samples // 2)
+        for half, mask in enumerate((first, ~first)):
+            objectives[half] += (kl @ (mask / mask.sum(axis=1, keepdims=True)).T).T / len(measures.tasks)
+    return Halves(tuple(masks), objectives)
+
+
+def crossfit_best(audit: Audit, cell: Cell, indices: list[int]) -> Samples | None:
+    """For each sample the KL of the choice, of these, that is best on the half of the samples that this one is not in,
+    the mean over random halves. None where a task has a single sample.
+
+    A choice that is found on the samples that it is judged on looks better than it is; here none is judged on a sample
+    that it was found on."""
+    if (halves := split(audit, cell)) is None:
+        return None
+    best = halves.objectives[:, :, indices].argmin(axis=2)  # [2, SPLITS]
+    result = []
+    for task, mask in zip(cell.measures.tasks, halves.masks, strict=True):
+        kl = cell.measures.scores[task].kl[indices]
+        # Found on the other half than the sample's.
+        found = np.where(mask, best[1][:, None], best[0][:, None])
+        result.append(kl[found, np.arange(kl.shape[1])].mean(axis=0))
+    return tuple(result)
+
+
 def crossfit_regrets(audit: Audit, cell: Cell) -> np.ndarray | None:
     """[choices]: the regret against the choice that is best on one half of the samples, judged on the other half; the
     mean over both ways and over random halves. None where a task has a single sample.
@@ -306,20 +384,10 @@ def crossfit_regrets(audit: Audit, cell: Cell) -> np.ndarray | None:
     The least of many noisy means lies below the mean of the truly best choice (the winner's curse), so `regret`, whose
     optimum was found on the samples that it is judged on, is too large on average. Here the optimum is judged on
     samples that it was not found on, and half the samples find a worse one: too small on average."""
-    measures = cell.measures
-    random = generator(audit, "halves", cell.after, cell.base, cell.seed)
-    halves = np.zeros((2, SPLITS, len(measures.choices)))
-    for task in measures.tasks:
-        kl = measures.scores[task].kl
-        samples = kl.shape[1]
-        if samples < 2:
-            return None
-        order = random.permuted(np.tile(np.arange(samples), (SPLITS, 1)), axis=1)
-        first = order < samples // 2
-        for half, mask in enumerate((first, ~first)):
-            halves[half] += (kl @ (mask / mask.sum(axis=1, keepdims=True)).T).T / len(measures.tasks)
-    regrets = np.zeros(len(measures.choices))
-    for finds, judges in (halves, halves[::-1]):
+    if (halves := split(audit, cell)) is None:
+        return None
+    regrets = np.zeros(len(cell.measures.choices))
+    for finds, judges in (halves.objectives, halves.objectives[::-1]):
         best = judges[np.arange(SPLITS), finds.argmin(axis=1)]
         regrets += (judges - best[:, None]).mean(axis=0) / 2
     return regrets
@@ -378,35 +446,56 @@ def cell_rows(audit: Audit, cell: Cell) -> list[Row]:
     return [row(*pick, interval) for pick, interval in zip(picks, intervals, strict=True)]
 
 
+def uniform_choices(cell: Cell) -> list[int]:
+    """Of all uniform patterns of a cell."""
+    return [pick.index for selector, pick in cell.picks.items() if is_uniform(selector)]
+
+
 def contestants(cell: Cell) -> dict[str, int]:
     """The choice of each selector of a cell and, in hindsight, the best of the uniform ones."""
     choices = {selector: pick.index for selector, pick in cell.picks.items()}
-    if uniform := [index for selector, index in choices.items() if is_uniform(selector)]:
+    if uniform := uniform_choices(cell):
         choices[BEST_UNIFORM] = min(uniform, key=lambda index: cell.measures.objectives[index])
     return choices
 
 
+def compared_samples(audit: Audit, cell: Cell) -> dict[str, Samples]:
+    """What each selector of a cell is compared by. The best uniform pattern is cross-fitted: in hindsight it would be
+    better than others of the same worth."""
+    result = {selector: samples_of(cell, pick.index) for selector, pick in cell.picks.items()}
+    uniform = uniform_choices(cell)
+    if uniform and (best := crossfit_best(audit, cell, uniform)) is not None:
+        result[BEST_UNIFORM] = best
+    return result
+
+
 def compare(audit: Audit, after: str, cells: list[Cell]) -> tuple[list[Comparison], list[Pair]]:
     """Every selector against the reference, by base and over all, and every two of them over all."""
-    chosen = [(cell, contestants(cell)) for cell in cells]
-    names = [name for name in (*audit.selectors, BEST_UNIFORM) if any(name in choices for _, choices in chosen)]
-    pairs, quantities = [], []
+    chosen = [(cell, contestants(cell), compared_samples(audit, cell)) for cell in cells]
+    names = [name for name in (*audit.selectors, BEST_UNIFORM) if any(name in samples for _, _, samples in chosen)]
+    pairs, quantities, equal = [], [], []
     for first, second in itertools.combinations(names, 2):
         # The reference is subtracted in whatever it takes part.
         plus, minus = (second, first) if first == audit.reference else (first, second)
         if common := [
-            (cell, choices[plus], choices[minus]) for cell, choices in chosen if plus in choices and minus in choices
+            (cell, samples[plus], samples[minus], choices[plus] == choices[minus])
+            for cell, choices, samples in chosen
+            if plus in samples and minus in samples
         ]:
             pairs.append((plus, minus))
-            quantities.append(Quantity(*zip(*common, strict=True)))
+            *quantity, same = zip(*common, strict=True)
+            quantities.append(Quantity(*quantity))
+            equal.append(same)
     comparisons, matrix = [], []
-    for (plus, minus), quantity, estimates in zip(pairs, quantities, estimate(audit, after, quantities), strict=True):
+    for (plus, minus), quantity, same, estimates in zip(
+        pairs, quantities, equal, estimate(audit, after, quantities), strict=True
+    ):
         for base, found in [(None, estimates.pop(None)), *estimates.items()]:
             here = [i for i, cell in enumerate(quantity.cells) if base in (None, cell.base)]
             counts = {
                 "cells": len(here),
                 "seeds": len({(quantity.cells[i].base, quantity.cells[i].seed) for i in here}),
-                "same": sum(quantity.plus[i] == quantity.minus[i] for i in here),
+                "same": sum(same[i] for i in here),
             }
             if base is None:
                 matrix.append(
@@ -464,6 +553,36 @@ def mean_of(standings: list[Standing], field: str) -> float | None:
     return nested_mean([standing.cell for standing in standings], values) if values and None not in values else None
 
 
+def task_means(standings: list[Standing]) -> dict[str, TaskMeans]:
+    """By task of any cell in which a selector stands."""
+    result = {}
+    for task in dict.fromkeys(task for standing in standings for task in standing.cell.measures.tasks):
+        own = [standing for standing in standings if task in standing.cell.measures.tasks]
+        kls, regrets = [], []
+        for standing in own:
+            means = standing.cell.measures.scores[task].kl.mean(axis=1)
+            kls.append(float(means[standing.index]))
+            regrets.append(float(means[standing.index] - means.min()) if standing.cell.measures.complete else None)
+        cells = [standing.cell for standing in own]
+        ranked = [(cell, regret) for cell, regret in zip(cells, regrets, strict=True) if regret is not None]
+        result[task] = TaskMeans(
+            nested_mean(cells, kls),
+            nested_mean(cells, [standing.row.by_task[task]["correct"] for standing in own]),
+            nested_mean(*map(list, zip(*ranked, strict=True))) if ranked else None,
+        )
+    return result
+
+
+def above_uniform(standings: list[Standing]) -> tuple[int, int]:
+    """Cells in which a uniform pattern stands, and those of them in which the best one's KL is less than the own."""
+    pairs = [
+        (standing.row.objective, standing.cell.measures.objectives[uniform].min())
+        for standing in standings
+        if (uniform := uniform_choices(standing.cell))
+    ]
+    return len(pairs), sum(bool(own > best) for own, best in pairs)
+
+
 def summarize(audit: Audit, after: str, cells: list[Cell], rows: list[list[Row]]) -> list[Summary]:
     """A selector a line, in the order of tables."""
     by_name = standings_by_name(audit, cells, rows)
@@ -475,7 +594,10 @@ def summarize(audit: Audit, after: str, cells: list[Cell], rows: list[list[Row]]
         audit,
         after,
         [
-            Quantity(tuple(standing.cell for standing in standings), tuple(standing.index for standing in standings))
+            Quantity(
+                tuple(standing.cell for standing in standings),
+                tuple(samples_of(standing.cell, standing.index) for standing in standings),
+            )
             for standings in by_name.values()
         ],
     )
@@ -489,8 +611,8 @@ def summarize(audit: Audit, after: str, cells: list[Cell], rows: list[list[Row]]
                 [
                     Quantity(
                         tuple(standing.cell for standing in standings),
-                        tuple(standing.index for standing in standings),
-                        tuple(standing.cell.measures.best for standing in standings),
+                        tuple(samples_of(standing.cell, standing.index) for standing in standings),
+                        tuple(samples_of(standing.cell, standing.cell.measures.best) for standing in standings),
                     )
                     for standings in with_ranks.values()
                 ],
@@ -502,6 +624,7 @@ def summarize(audit: Audit, after: str, cells: list[Cell], rows: list[list[Row]]
     for (name, standings), objective in zip(by_name.items(), objectives, strict=True):
         own = ranked[name]
         worst = min((standing.row for standing in own), key=lambda row: (row.percentile, -row.rank), default=None)
+        uniform_cells, above = above_uniform(standings)
         # Which uniform choice is best is known once all were judged: what that took is no cost of a selector.
         costs = {
             field: None if name == BEST_UNIFORM else mean_of(standings, field)
@@ -525,6 +648,10 @@ def summarize(audit: Audit, after: str, cells: list[Cell], rows: list[list[Row]]
                 worst_rank=worst.rank if worst else None,
                 worst_rank_of=worst.choices if worst else None,
                 optimal=sum(standing.row.rank == 1 for standing in own) if own else None,
+                above_zero=sum(standing.row.regret_interval[0] > 0 for standing in own) if own else None,
+                uniform_cells=uniform_cells,
+                above_uniform=above if uniform_cells and name != BEST_UNIFORM else None,
+                by_task=task_means(standings),
                 **costs,
             )
         )
@@ -615,6 +742,28 @@ def persistences(audit: Audit) -> list[Persistence]:
     ]
 
 
+def teacher_answers(audit: Audit) -> dict[str, dict[str, Answers]]:
+    """By base and task, over seeds. All budgets of a seed are judged on the same samples, so each seed counts once."""
+    seeds: dict[tuple[str, int], dict[str, Answers]] = {}
+    for cell in audit.cells:
+        if cell.measures.teacher:
+            seeds.setdefault((cell.base, cell.seed), cell.measures.teacher)
+    found: dict[str, dict[str, list[Answers]]] = {}
+    for (base, _), teacher in seeds.items():
+        for task, answers in teacher.items():
+            found.setdefault(base, {}).setdefault(task, []).append(answers)
+    return {
+        base: {
+            task: Answers(
+                math.fsum(answers.correct for answers in of_task) / len(of_task),
+                sum(answers.samples for answers in of_task),
+            )
+            for task, of_task in tasks.items()
+        }
+        for base, tasks in found.items()
+    }
+
+
 def jaccard(first: tuple[int, ...], second: tuple[int, ...]) -> float:
     """|A and B| / |A or B|; 1 for two empty sets."""
     union = set(first) | set(second)
@@ -645,8 +794,9 @@ def rule_of(audit: Audit) -> str:
         f"samples, {NATS}) is called better where the {percent} interval of the mean paired difference over bases, "
         "seeds and budgets does not hold 0, otherwise the comparison is open. The interval lies between percentiles "
         f"of {audit.resamples} bootstrap resamples (random seed {audit.seed}) of the seeds of each base and of the "
-        f"held-out samples of each seed. The reference is {audit.reference}. Each comparison stands alone: none is "
-        "corrected for their number."
+        f"held-out samples of each seed, the same for bases of the same seeds and numbers of samples. The reference is "
+        f"{audit.reference}. The best uniform pattern of a cell is found on one half of its samples and compared on the "
+        "other, both ways. Each comparison stands alone: none is corrected for their number."
     )
 
 
@@ -674,4 +824,5 @@ def evaluate(audit: Audit) -> Results:
         tuple(persistences(audit)),
         agree(audit, every),
         tuple(summary),
+        teacher_answers(audit),
     )

@@ -16,12 +16,15 @@ from matplotlib.ticker import SymmetricalLogLocator
 
 @styled
 def cost_figure(name: str, summary: list[Summary], reference: str) -> Html:
-    """Mean regret (mean objective where there is none) against tokens spent, a marker a selector."""
+    """Mean regret (mean objective where there is none) against tokens spent, a marker a selector. Means over other cells
+    than the others' are not for ranking: their markers are hollow."""
     is_ranked = any(line.ranked for line in summary)
     lines = [line for line in summary if line.tokens is not None and (line.ranked or not is_ranked)]
     measure = "mean regret" if is_ranked else "mean KL"
     values = [line.regret if is_ranked else line.objective for line in lines]
     bounds = [line.regret_interval if is_ranked else line.objective_interval for line in lines]
+    cells = [line.ranked if is_ranked else line.cells for line in lines]
+    in_all = [count == max(cells) for count in cells]
     spent = [line.tokens for line in lines if line.tokens > 0]
     first = math.floor(math.log10(min(spent))) if spent else 3
     last = max(math.ceil(math.log10(max(spent))), first + 1) if spent else 4
@@ -40,18 +43,29 @@ def cost_figure(name: str, summary: list[Summary], reference: str) -> Html:
     axes.set_ylabel(f"{measure}, nats an answer token")
     largest = max((bound for pair in bounds for bound in pair), default=0)
     if largest > 0:
-        # Linear from 0 to the decade of the least value, so that 0 and intervals that hold it can be drawn.
-        least = min(value for value in (*values, largest) if value > 0)
+        # Linear from 0 to the decade of the least value or end of an interval, so that 0 and intervals that hold it can
+        # be drawn.
+        lows = [low for low, _ in bounds]
+        least = min(value for value in (*values, *lows, largest) if value > 0)
         linear = 10.0 ** math.floor(math.log10(max(least, 1e-5 * largest)))
         ticks = (1, 2, 5) if largest < 1e3 * linear else (1,)
         axes.set_yscale("symlog", linthresh=linear, linscale=0.6)
         axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=ticks))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.set_ylim(-0.5 * linear if is_ranked else linear, 1.3 * largest)
-    for line, place, value, (low, high) in zip(lines, places, values, bounds, strict=True):
+        # All of the lowest interval is drawn. A KL is not below 0.
+        bottom = -0.5 * linear if is_ranked else linear if min(lows) >= linear else 0.0
+        axes.set_ylim(min(bottom, 1.3 * min(lows)), 1.3 * largest)
+    for line, place, value, (low, high), is_whole in zip(lines, places, values, bounds, in_all, strict=True):
         colour = ACCENT if line.selector == reference else INK
         axes.plot([place, place], [low, high], color=colour, linewidth=1.2, alpha=0.7)
-        axes.plot([place], [value], color=colour, marker="D" if line.selector == reference else "o", markersize=6)
+        axes.plot(
+            [place],
+            [value],
+            color=colour,
+            marker="D" if line.selector == reference else "o",
+            markersize=6,
+            markerfacecolor=colour if is_whole else "none",
+        )
     axes.axvline(first - 0.3, color=MUTED, linewidth=0.6, linestyle=":")
     # Labels stand beside the axes, each joined to its marker.
     figure.draw_without_rendering()
@@ -77,12 +91,19 @@ def cost_figure(name: str, summary: list[Summary], reference: str) -> Html:
             zorder=1,
         )
         axes.text(1.03, label, shorten(selector), transform=axes.transAxes, va="center", color=colour)
-    best = lines[int(np.argmin(values))].selector if lines else "none"
+    # The best of all choices has none by definition.
+    ranked = [
+        (value, line.selector)
+        for line, value, is_whole in zip(lines, values, in_all, strict=True)
+        if is_whole and line.selector != EXHAUSTIVE
+    ]
+    best = min(ranked, key=lambda pair: pair[0])[1] if ranked else "none"
+    hollow = "" if all(in_all) else " Markers of selectors that stand only in some of the cells are hollow."
     return to_svg(
         figure,
         name,
         f"Scatter plot of {measure} against the tokens that selections took, one marker for each of "
-        f"{len(lines)} selectors. The least {measure} is that of {best}. The figures are in the table above.",
+        f"{len(lines)} selectors. The least {measure} is that of {best}.{hollow} The figures are in the table above.",
     )
 
 

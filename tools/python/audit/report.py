@@ -2,7 +2,7 @@
 """The page of an audit: one file of HTML without scripts and without anything from elsewhere."""
 
 from cells import BEST_UNIFORM, EXHAUSTIVE, Audit
-from estimates import Pair, Results, Summary
+from estimates import WEAK_TEACHER, Pair, Results, Summary, nested_mean
 from figures import agreement_figure, cost_figure, landscape_figure
 from formats import counted, duration, interval, number, percent
 from html_builder import Html, element, join, table
@@ -17,6 +17,11 @@ def ranked_cells(lines: list[Summary]) -> str:
     if 0 < ranked < cells:
         return f"regret and ranks over the {ranked} of {cells} cells in which every choice was judged"
     return ""
+
+
+def of_cells(count: int | None, of: int, cells: int) -> str:
+    """A number of cells; where they are counted among fewer than all in which a selector stands, among how many."""
+    return "-" if count is None else str(count) if of == cells else f"{count} of {of}"
 
 
 def summary_table(results: Results, lines: list[Summary], reference: str) -> Html:
@@ -38,14 +43,17 @@ def summary_table(results: Results, lines: list[Summary], reference: str) -> Htm
                 "Worst rank",
                 "Percentile",
                 "Optimal",
+                "Above 0",
             ]
             if is_ranked
             else []
         ),
+        "Above uniform",
         "Mean KL",
         "Interval",
         "Right tokens, %",
         "Tokens",
+        "FLOPs",
         "Time",
         "KL above the reference",
         "Interval",
@@ -64,16 +72,19 @@ def summary_table(results: Results, lines: list[Summary], reference: str) -> Htm
             f"{line.worst_rank} of {line.worst_rank_of}" if line.ranked else "-",
             percent(line.percentile),
             f"{line.optimal} of {line.ranked}" if line.ranked else "-",
+            of_cells(line.above_zero, line.ranked, line.cells),
         ]
         verdict = "(reference)" if line.selector == reference else compared.verdict if compared else "-"
         body.append(
             [
                 marked(line.selector, line.selector == reference),
                 *(ranks if is_ranked else []),
+                of_cells(line.above_uniform, line.uniform_cells, line.cells),
                 number(line.objective),
                 interval(line.objective_interval),
                 percent(100 * line.correct),
                 counted(line.tokens),
+                counted(line.flops),
                 duration(line.seconds),
                 number(compared.difference) if compared else "-",
                 interval(compared.interval) if compared else "-",
@@ -84,7 +95,67 @@ def summary_table(results: Results, lines: list[Summary], reference: str) -> Htm
     caption = "Selectors over all bases, seeds and budgets. KL and regret in nats an answer token."
     if of := ranked_cells(lines):
         caption += f" Here {of}."
+    if len({line.cells for line in lines}) > 1:
+        caption += " Means of selectors that stand in different cells are not for ranking."
     return table(caption, header, body)
+
+
+def is_weak(results: Results, task: str) -> bool:
+    """Whether the teacher of some base does not solve a task."""
+    return any(task in tasks and tasks[task].correct < WEAK_TEACHER for tasks in results.teacher.values())
+
+
+def task_table(results: Results, lines: list[Summary]) -> Html:
+    """Selectors by task; each task's additivity stands beside its name, for where it is low single layers' scores
+    mislead."""
+    is_ranked = any(line.ranked for line in lines)
+    tasks = list(dict.fromkeys(task for line in lines for task in line.by_task))
+    header: list[object] = ["Selector"]
+    for task in tasks:
+        fits = [
+            fit
+            for fit in results.additivity
+            if fit.after == lines[0].after and fit.task == task and fit.log_adjusted_r2 is not None
+        ]
+        words = task
+        if fits:
+            words += f", R² {nested_mean(fits, [fit.log_adjusted_r2 for fit in fits]):.2f}"
+        header.append(marked(words + (" (teacher weak)" if is_weak(results, task) else ""), is_weak(results, task)))
+
+    def cell(line: Summary, task: str) -> str:
+        means = line.by_task.get(task)
+        return "-" if means is None else number(means.regret if is_ranked else means.kl)
+
+    measure = (
+        "Mean regret by task: KL above the least of all choices on that task alone. The row of exhaustive is what one "
+        "choice for all tasks costs each."
+        if is_ranked
+        else "Mean KL by task."
+    )
+    if results.additivity:
+        measure += " R²: adjusted, of the logarithm of the KL, mean over cells."
+    if any(is_weak(results, task) for task in tasks):
+        measure += f" Marked: the teacher gets less than {100 * WEAK_TEACHER:g} % of the tokens right."
+    return table(measure, header, [[line.selector, *(cell(line, task) for task in tasks)] for line in lines])
+
+
+def teacher_table(results: Results) -> Html:
+    limit = f"{100 * WEAK_TEACHER:g}"
+    return table(
+        f"What the teacher itself gets right. Where that is below {limit} %, the KL to it says little of answers.",
+        ["Task", "Base", "Right tokens, %", "Samples", f"Below {limit} %"],
+        [
+            [
+                marked(task, answers.correct < WEAK_TEACHER),
+                base,
+                percent(100 * answers.correct),
+                answers.samples,
+                "yes" if answers.correct < WEAK_TEACHER else "no",
+            ]
+            for base, tasks in results.teacher.items()
+            for task, answers in tasks.items()
+        ],
+    )
 
 
 def comparisons_table(results: Results, after: str, reference: str) -> Html:
@@ -132,9 +203,11 @@ def after_section(audit: Audit, results: Results, after: str, place: int) -> Htm
         figure(
             cost_figure(f"cost{place}", lines, audit.reference),
             f"What a selection took and what it got. Bars: {100 * audit.confidence:g} % intervals. Selectors that "
-            "spend no tokens stand at the left edge.",
+            "spend no tokens stand at the left edge. Hollow: a mean over only some of the cells, not for ranking.",
             f"Regret against tokens, {TITLES[after].lower()}",
         ),
+        element("h3", "By task"),
+        task_table(results, lines),
         element("h3", f"Against {audit.reference}"),
         comparisons_table(results, after, audit.reference),
     ]
@@ -193,6 +266,7 @@ def rows_table(results: Results) -> Html:
             "KL by task",
             "KL of text",
             "Tokens",
+            "FLOPs",
             "Time",
         ],
         [
@@ -213,6 +287,7 @@ def rows_table(results: Results) -> Html:
                 ", ".join(f"{task} {number(scores['kl'])}" for task, scores in row.by_task.items()),
                 number(row.text["kl"]) if row.text else "-",
                 counted(row.tokens),
+                counted(row.flops),
                 duration(row.seconds),
             ]
             for row in results.rows
@@ -259,7 +334,7 @@ def persistence_table(results: Results) -> Html:
     sizes = sorted({size for line in results.persistence for size in line.finalists})
     return table(
         "How far choices keep their order, and what the best after distillation, among the n that are best before it, "
-        "lose to the best of all.",
+        "lose to the best of all: what n finalists that are all distilled to the end would reach.",
         ["Base", "Seed", "Budget", "Spearman", "Best quarter", *(f"n = {size}" for size in sizes), "Choices"],
         [
             [
@@ -306,8 +381,22 @@ GLOSSARY = (
         "interval of 95 % then holds the truth in about 75 % of studies of three seeds, 83 % of five, 90 % of ten. "
         "With one seed an interval speaks of that seed alone. Intervals of regret hold the best choice fixed.",
     ),
-    (BEST_UNIFORM, "The evenly spaced pattern that turns out best in each cell: known in hindsight only."),
-    (EXHAUSTIVE, "The best of all choices in each cell, with what judging all of them took."),
+    (
+        "Above 0, above uniform",
+        "In how many cells the interval of the regret lies above 0, so that the best choice is told from the own; and "
+        "in how many a uniform pattern turns out better.",
+    ),
+    (
+        BEST_UNIFORM,
+        "The evenly spaced pattern that turns out best in each cell: known in hindsight only, so its regret is too "
+        "small on average. Where others are compared with it, it is found on one half of the samples and judged on "
+        "the other, both ways, over random halves.",
+    ),
+    (
+        EXHAUSTIVE,
+        "The best of all choices in each cell, with what judging all of them on the tasks took, and after distillation "
+        "what distilling all of them took. The teacher runs once.",
+    ),
     (
         "R²",
         "Of a least-squares regression of the KL of all choices on which mixer each layer has. What is left are "
@@ -326,13 +415,18 @@ def make_report(audit: Audit, results: Results) -> str:
     """The whole page."""
     afters = list(dict.fromkeys(line.after for line in results.summary))
     bases = list(dict.fromkeys(cell.base for cell in audit.cells))
-    links = [(after, TITLES[after]) for after in afters] + [("agreement", "Agreement")]
+    links = [(after, TITLES[after]) for after in afters]
+    if results.teacher:
+        links.append(("teacher", "The teacher"))
+    links.append(("agreement", "Agreement"))
     if results.additivity:
         links.append(("additivity", "Additivity"))
     if results.persistence:
         links.append(("persistence", "Before and after distillation"))
     links += [("rows", "Every selection"), ("words", "What words mean")]
     main = [after_section(audit, results, after, place) for place, after in enumerate(afters)]
+    if results.teacher:
+        main.append(section("teacher", "The teacher", teacher_table(results)))
     main.append(
         section(
             "agreement",

@@ -3,7 +3,8 @@
 threads, and compares the losses before the times. Times are medians; a ratio above one means that Morph is faster.
 
 Memory: `held` is what Morph's tensors take at most (`peak_bytes` of morph bench), `peak` the whole process's, for both
-sides with the libraries; on a GPU `peak` is its memory that tensors take. Rows that stand in the file of --json are not run again."""
+sides with the libraries; on a GPU `peak` is its memory that tensors take. Rows that stand in the file of --json with the same device,
+threads, precision and peers are not run again."""
 
 import argparse
 import json
@@ -14,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
 import cuda_model
 import cuda_tiles
 import serve_speed
 import tokenise
+from data.files import InputError, check_writable, parse_json, read_text
+from morph_data import exit_status
 
 SMOLLM2 = "30,576,9,3,1536,49152"
 SMALL = "12,512,8,4,1536,8192"
@@ -67,9 +71,7 @@ MORPH = pathlib.Path(os.environ.get("MORPH_PROGRAM") or SOURCE / "build/bin/morp
 def check_morph():
     """Ends the call where there is no Morph to be measured."""
     if not (MORPH.is_file() and os.access(MORPH, os.X_OK)):
-        print(f"bench: error: there is no program {MORPH}\nbench: hint: tools/build makes it; MORPH_BUILD names another build "
-              "folder", file=sys.stderr)
-        sys.exit(2)
+        raise InputError(f"there is no program {MORPH}", "tools/build makes it; MORPH_BUILD names another build folder")
 
 
 def run_morph(row, *arguments):
@@ -175,15 +177,37 @@ def run_in_turns(row, arguments, variants, peers):
     return result
 
 
+def setup_of(row, arguments):
+    """What a row's results depend on beside the programs: those of another setup are no results of this call."""
+    peers = {"training": arguments.peers, "decode": [peer for peer in arguments.peers if peer == "eager"], "compile": []}
+    return {"device": arguments.device, "threads": arguments.threads or os.cpu_count(), "precision": row.get("precision"),
+            "peers": peers[row["kind"]]}
+
+
 def run_row(row, arguments):
-    """The results of a row by side."""
+    """The results of a row by side, and its setup."""
+    setup = setup_of(row, arguments)
     if row["kind"] == "compile":
-        return {"morph": run_morph(row, "--repeat", 1 if row["shape"].startswith("1000,") else arguments.repeat)}
-    if row["kind"] == "decode":
+        sides = {"morph": run_morph(row, "--repeat", 1 if row["shape"].startswith("1000,") else arguments.repeat)}
+    else:
         layers = row["shape"].split(",")[0]
-        return run_in_turns(row, arguments, {"morph": [], "full": ["--full-layers", layers]},
-                            [peer for peer in arguments.peers if peer == "eager"])
-    return run_in_turns(row, arguments, {"morph": []}, arguments.peers)
+        full = {"full": ["--full-layers", layers]} if row["kind"] == "decode" else {}
+        sides = run_in_turns(row, arguments, {"morph": [], **full}, setup["peers"])
+    return {"setup": setup, **sides}
+
+
+def read_results(path):
+    """The rows of the file of --json, none where there is no such file yet."""
+    if path is None:
+        return {}
+    check_writable(path, "--json")
+    if not path.exists():
+        return {}
+    hint = "name another file, or remove this one: its rows are then run again"
+    results = parse_json(read_text(path), f"'{path}'", hint)
+    if not isinstance(results, dict) or not all(isinstance(sides, dict) for sides in results.values()):
+        raise InputError(f"'{path}' is no file of results: an object with an object a row is expected", hint)
+    return results
 
 
 def table(header, lines):
@@ -245,7 +269,8 @@ def parse_arguments(rows):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="rows, with commas between: " + ", ".join(
         name for name, row in rows.items() if not row.get("hidden")))
-    parser.add_argument("--json", type=pathlib.Path, help="file of the results; rows in it are not run again")
+    parser.add_argument("--json", type=pathlib.Path, help="file of the results; rows of the same device, threads, precision and "
+                        "peers in it are not run again")
     parser.add_argument("--peers", default="eager,compile", help="eager, compile, both or '' (default: both; compiling "
                         "takes minutes a row)")
     parser.add_argument("--turns", type=int, default=3, help="turns that each side has (default: 3)")
@@ -261,7 +286,7 @@ def parse_arguments(rows):
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides (default: cpu)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of each side (default: all cores)")
     arguments = parser.parse_args()
-    arguments.peers = [peer for peer in arguments.peers.split(",") if peer]
+    arguments.peers = sorted({peer for peer in arguments.peers.split(",") if peer}, reverse=True)
     if unknown := set(arguments.peers) - {"eager", "compile"}:
         parser.error(f"unknown peer '{unknown.pop()}'")
     names = [name for name, row in rows.items() if not row.get("hidden")]
@@ -284,14 +309,15 @@ def main():
     rows = make_rows()
     arguments, names = parse_arguments(rows)
     check_morph()
-    results = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
-    failed = False
+    results = read_results(arguments.json)
+    shown, failed = {}, False
     for name in names:
-        if name in results:
+        if results.get(name, {}).get("setup") == setup_of(rows[name], arguments):
+            shown[name] = results[name]
             continue
         print(f"bench: {name}", file=sys.stderr, flush=True)
         try:
-            results[name] = run_row(rows[name], arguments)
+            results[name] = shown[name] = run_row(rows[name], arguments)
         except Failure as error:
             print(f"bench: error: {name}: {error}", file=sys.stderr)
             failed = True
@@ -300,7 +326,6 @@ def main():
             partial = arguments.json.with_suffix(".partial")
             partial.write_text(json.dumps(results, indent=1))
             partial.replace(arguments.json)
-    shown = {name: results[name] for name in names if name in results}
     if shown:
         first = next(iter(shown.values()))["morph"]
         print(first.get("device", first["cpu"]))
@@ -309,4 +334,5 @@ def main():
     sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(exit_status("bench", main))

@@ -23,8 +23,11 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "text"))
+PYTHON = pathlib.Path(__file__).resolve().parents[1]
+sys.path[1:1] = [str(PYTHON), str(PYTHON / "text")]
+from data.files import model_folder
 from model_text import load_tokenizer
+from morph_data import exit_status
 
 WORDS = "a hacker is one who enjoys exploring the details of programmable systems and how to stretch their capabilities".split()
 
@@ -163,7 +166,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="arguments of both servers, at the end")
     arguments = parser.parse_args()
-    tokenizer = load_tokenizer(pathlib.Path(arguments.model))
+    tokenizer = load_tokenizer(model_folder(arguments.model))
     prompts = make_prompts(tokenizer, arguments.prompts, arguments.longest, arguments.seed)
     alone = Server(arguments.morph, arguments.model, "--slots", 1, "--prefix-cache-mb", 0, *arguments.serve)
     expected = asyncio.run(ask_all(alone.url, prompts))
@@ -173,8 +176,8 @@ def main():
     result = asyncio.run(load(server.url, prompts, expected, arguments, server))
     stopped.append(server.stop())
     print(json.dumps({**result, "exit_codes": stopped}, indent=2))
-    return int(result["wrong"] > 0 or result["failed"] > 0 or any(stopped) or result["requests"] == 0)
+    sys.exit(int(result["wrong"] > 0 or result["failed"] > 0 or any(stopped) or result["requests"] == 0))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("serve_load", main))

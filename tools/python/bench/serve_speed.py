@@ -29,7 +29,9 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "text"))
+PYTHON = pathlib.Path(__file__).resolve().parents[1]
+sys.path[1:1] = [str(PYTHON), str(PYTHON / "text")]
+from data.files import check_writable, model_folder
 from model_text import load_tokenizer
 from serve_load import Server
 
@@ -350,12 +352,20 @@ def print_report(benchmark, wrong):
         print(f"Wrong: {len(wrong)} answers leave transformers' tokens by more than {options.tolerance:g}")
 
 
+def lengths(text):
+    """Numbers of tokens with commas between them."""
+    try:
+        return [int(length) for length in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers with commas between, as 1024,8192") from error
+
+
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(prog="tools/bench --serve", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hybrid", type=pathlib.Path, required=True, help="the folder of a hybrid that Morph has exported")
     parser.add_argument("--base", type=pathlib.Path, required=True, help="the folder of the model that it was made of")
-    parser.add_argument("--contexts", default="1024,8192,32768",
+    parser.add_argument("--contexts", default="1024,8192,32768", type=lengths,
                         help="tokens of a prompt, with commas between (default: 1024,8192,32768)")
     parser.add_argument("--clients", type=int, default=4, help="clients at once, beside one (default: 4)")
     parser.add_argument("--tokens", type=int, default=32, help="of an answer (default: 32)")
@@ -372,7 +382,6 @@ def parse_arguments(arguments):
     parser.add_argument("--tolerance", type=float, help="nats that rounding explains (default: .01 in fp32, .5 in bf16)")
     parser.add_argument("--json", type=pathlib.Path, help="file of the results, written after each length")
     options = parser.parse_args(arguments)
-    options.contexts = [int(context) for context in options.contexts.split(",")]
     if (min(options.contexts) < WARMING_TOKENS or options.tokens < 2
             or min(options.clients, options.turns, options.threads) < 1):
         parser.error(f"--contexts are {WARMING_TOKENS} or more, --tokens 2 or more, --clients, --turns, --threads 1 or more")
@@ -384,6 +393,10 @@ def parse_arguments(arguments):
 def main(arguments, binaries, _):
     """What tools/bench --serve runs."""
     options = parse_arguments(arguments)
+    for folder in (options.hybrid, options.base):
+        model_folder(folder)
+    if options.json:
+        check_writable(options.json, "--json")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # The servers are stopped then, too.
     with tempfile.TemporaryDirectory() as folder:
         benchmark = Benchmark(options, binaries / "morph", pathlib.Path(folder))

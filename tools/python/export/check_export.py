@@ -12,6 +12,7 @@ Exit status: 0 agreement or rounding, 1 a mismatch or failed; the folder stays e
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -22,6 +23,9 @@ import numpy
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+from data.files import weight_files  # noqa: E402
 
 LENGTH = 150  # more than two chunks of 64, and no multiple of them
 STEPS = 12  # tokens that are decoded one by one
@@ -49,7 +53,7 @@ def load(folder, native):
         if report[what]:
             raise LoadError(f"{what.replace('_', ' ')} in it: {', '.join(map(str, sorted(report[what])))}")
     stored = {}
-    for path in folder.glob("*.safetensors"):
+    for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
             stored |= {name: file.get_slice(name).get_dtype() for name in file.keys()}
 
@@ -67,14 +71,19 @@ def load(folder, native):
     return model
 
 
-def text_tokens(data, vocabulary, length):
+def text_tokens(data, length):
     """Two pieces of the end of the run's text [2,length], or None where there is no text as long."""
     description = data / "text.json" if data else None
     if not description or not description.exists():
         return None
     dtype = {"u16": "<u2", "u32": "<u4"}[json.loads(description.read_text())["dtype"]]
-    tokens = numpy.fromfile(data / "text.tokens", dtype=dtype)[-2 * length:].astype(numpy.int64)
-    return torch.from_numpy(tokens).reshape(2, length) if tokens.size == 2 * length else None
+    file, wanted = data / "text.tokens", 2 * length
+    there = file.stat().st_size // numpy.dtype(dtype).itemsize
+    if there < wanted:
+        return None
+    # A corpus may be larger than memory: its end alone is read.
+    tokens = numpy.fromfile(file, dtype=dtype, count=wanted, offset=(there - wanted) * numpy.dtype(dtype).itemsize)
+    return torch.from_numpy(tokens.astype(numpy.int64)).reshape(2, length)
 
 
 def runtime_logits(arguments, precision, plans, tokens, start=None, split=1):
@@ -134,17 +143,26 @@ def differences(first, second):
     return {way: (first[way] - second[way].reshape(first[way].shape)).abs().max().item() for way in first}
 
 
+def largest(values):
+    """The largest difference; the first that is not finite where there is one, which max() may pass over."""
+    return next((value for value in values.values() if not math.isfinite(value)), max(values.values()))
+
+
 def judge(fp32, tolerance, measure_fp64):
     """The verdict on the differences in fp32: `agreement`, `rounding` or `mismatch`, with what it rests on.
 
     `measure_fp64` gives the differences in fp64, and those of Morph and of transformers to their own fp64.
     """
     result = {"verdict": "agreement", "tolerance": tolerance, "fp32": fp32}
-    # Comparisons are written so that a NaN is a mismatch.
-    if max(fp32.values()) <= tolerance and all(value == value for value in fp32.values()):
+    worst = largest(fp32)
+    # Rounding makes no logit infinite or no number: fp64 has nothing to say then.
+    if not math.isfinite(worst):
+        return result | {"verdict": "mismatch"}
+    if worst <= tolerance:
         return result
     fp64, ours, theirs = measure_fp64()
-    noise = {"morph": max(ours.values()), "transformers": max(theirs.values())}
+    noise = {"morph": largest(ours), "transformers": largest(theirs)}
+    # Comparisons are written so that a NaN is a mismatch.
     same = all(value <= tolerance for value in fp64.values())
     alike = noise["morph"] <= NOISE_RATIO * max(noise["transformers"], tolerance)
     return result | {"verdict": "rounding" if same and alike else "mismatch", "fp64": fp64, "noise": noise}
@@ -158,7 +176,7 @@ def compare(arguments):
     arguments.weight_files = [word for file in files for word in ("--weights", str(file))]
     model = load(arguments.folder, form == "native")
     length = min(LENGTH, model.config.max_position_embeddings)
-    tokens = text_tokens(arguments.data, model.config.vocab_size, length)
+    tokens = text_tokens(arguments.data, length)
     source = "text"
     if tokens is None:
         source = "random tokens"
@@ -170,6 +188,13 @@ def compare(arguments):
         return differences(ours64, theirs64), differences(ours, ours64), differences(theirs, theirs64)
 
     return judge(differences(ours, theirs), arguments.tolerance, measure_fp64) | {"tokens": source}
+
+
+def without_nan(value):
+    """A value as JSON has it: null in the place of a number that is not finite."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def words(values):
@@ -194,9 +219,9 @@ def main(arguments=None):
     except LoadError as error:
         check = {"verdict": "mismatch", "loading": str(error)}
     manifest_file = arguments.folder / "conversion_manifest.json"
-    manifest = json.loads(manifest_file.read_text()) | {"check": check}
+    manifest = json.loads(manifest_file.read_text()) | {"check": without_nan(check)}
     temporary = manifest_file.with_suffix(".partial")
-    temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     os.replace(temporary, manifest_file)
     if check["verdict"] == "agreement":
         print(f"export checked on {check['tokens']}: largest difference of log-probabilities to transformers: "
@@ -206,8 +231,9 @@ def main(arguments=None):
     if "loading" in check:
         print(f"check_export: error: loaded by transformers, {check['loading']}\n{hint}", file=sys.stderr)
         sys.exit(1)
-    figures = (f"fp32: {words(check['fp32'])}; fp64: {words(check['fp64'])}; of each program to its own fp64: "
-               f"{words(check['noise'])}")
+    figures = f"fp32: {words(check['fp32'])}"
+    if "fp64" in check:
+        figures += f"; fp64: {words(check['fp64'])}; of each program to its own fp64: {words(check['noise'])}"
     if check["verdict"] == "rounding":
         print(f"export checked on {check['tokens']}: differences beyond export.tolerance {arguments.tolerance:.1e} are "
               f"fp32's rounding, in fp64 the programs agree ({figures})", file=sys.stderr)

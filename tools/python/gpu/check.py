@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ TARGETS = ("sm_80", "sm_90")
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "i64": torch.int64}
 SIZES = {"B": 4, "T": 2048}
 LOSS_TOLERANCE = 1e-3  # Of the quickstart; test/cuda/run_test.py has the same.
+# Which a kernel that hangs is ended after.
+PROGRAM_SECONDS, TESTS_SECONDS = 120, 300
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
@@ -41,7 +44,10 @@ def check_program(folder, runner, target):
                folder / f"{target}.found", "--device", "cuda"]
     if (folder / "weights.safetensors").exists():
         command += ["--weights", folder / "weights.safetensors"]
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    try:
+        result = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=PROGRAM_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None, [f"no end within {PROGRAM_SECONDS} s"]
     if result.returncode:
         return None, result.stderr.strip().splitlines()[-1:]
     expected, found = load_file(folder / "cpu.safetensors"), load_file(folder / f"{target}.found")
@@ -72,8 +78,11 @@ def check_programs(folder):
 
 def run_tests(folder, name, **environment):
     """How many of a GoogleTest program's tests passed, failed and were skipped."""
-    result = subprocess.run([f"./{name}"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
-                            timeout=300)
+    try:
+        result = subprocess.run([f"./{name}"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
+                                timeout=TESTS_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"passed": 0, "skipped": 0, "failed": [], "code": f"no end within {TESTS_SECONDS} s"}
     counts = {word.lower(): int(number) for word, number in re.findall(r"\[  (PASSED|SKIPPED) +\] (\d+) test", result.stdout)}
     return {"passed": counts.get("passed", 0), "skipped": counts.get("skipped", 0),
             "failed": re.findall(r"\[  FAILED  \] (\S+\.\S+) \(", result.stdout), "code": result.returncode}
@@ -301,6 +310,9 @@ def run_quickstart(folder):
     """The quickstart on the GPU beside the CPU's: its seconds, kept layers, the losses of each stage's first and last
     logged step, and the largest difference of all of them."""
     out = folder / "quickstart/cuda"
+    # A run that is whole would not be run again, on whichever GPU it was.
+    if out.exists():
+        shutil.rmtree(out)
     begin = time.perf_counter()
     result = subprocess.run([folder / "morph/morph", "run", folder / "morph/specs/quickstart.toml", "--out", out, "--device",
                              "cuda", "--set", "export.check=false", "--json"], capture_output=True, text=True)
@@ -327,6 +339,7 @@ def is_quickstart_right(result):
 def run_bench(folder):
     """tools/bench's table on the GPU."""
     results = folder / "bench.json"
+    results.unlink(missing_ok=True)  # Rows that stand in it are not run again.
     environment = {**os.environ, "MORPH_PROGRAM": str(folder / "morph/morph"), "MORPH_PYTHON": sys.executable}
     process = subprocess.run([sys.executable, folder / "morph/tools/python/bench/bench.py", "--device", "cuda", "--only",
                               ROWS_OF_BENCH, "--json", results], env=environment, text=True, stdout=subprocess.PIPE)
@@ -385,6 +398,12 @@ PARTS = {
 }
 
 
+def read_result(path, device):
+    """What earlier calls have found on the same device with the same PyTorch; else there is nothing yet."""
+    result = json.loads(path.read_text()) if path.exists() else {}
+    return result if {name: result.get(name) for name in device} == device else dict(device)
+
+
 def main(folder, names):
     if unknown := set(names) - set(PARTS):
         print(f"gpu-check: error: there is no part '{unknown.pop()}': {', '.join(PARTS)}", file=sys.stderr)
@@ -393,8 +412,7 @@ def main(folder, names):
     os.environ["LD_LIBRARY_PATH"] = library_path()
     print(torch.cuda.get_device_name(), flush=True)
     path = folder / "result.json"
-    result = {**(json.loads(path.read_text()) if path.exists() else {}), "device": torch.cuda.get_device_name(),
-              "torch": torch.__version__}
+    result = read_result(path, {"device": torch.cuda.get_device_name(), "torch": torch.__version__})
     wrong = False
     for name in names or PARTS:
         run, show, is_right = PARTS[name]

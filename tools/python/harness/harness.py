@@ -14,19 +14,13 @@ import pathlib
 import sys
 
 sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
-from morph_data import InputError, exit_status
-from data.files import whole_file
+from morph_data import exit_status
+from data.files import InputError, check_writable, distinct_names, model_folder, print_error, whole_file
 from export.other_tokens import load_tokenizer
 
 
-def model_folder(text):
-    """A folder with a model in it."""
-    folder = pathlib.Path(text)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"'{folder}' is no model folder: it has no config.json", "give the folder hybrid/ of a run, or its base's")
-    if not (folder / "tokenizer.json").is_file():
-        raise InputError(f"'{folder}' has no tokenizer.json", "text cannot become tokens without it")
-    return folder
+class EvaluationError(Exception):
+    """The harness has failed; the message says at what."""
 
 
 def without_bars():
@@ -42,18 +36,18 @@ def without_bars():
 
 
 def find_tasks(names, include):
-    """The harness's tasks of these names, loaded, whose data may have come over the network."""
+    """The harness's names of tasks that fit these names and patterns, in their order, and what loads them."""
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=include)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
         raise InputError("--tasks names no task", "for example --tasks arc_easy,hellaswag")
-    unknown = [name for name in wanted if not manager.match_tasks([name])]
-    if unknown:
+    found = {name: manager.match_tasks([name]) for name in wanted}
+    if unknown := [name for name, matched in found.items() if not matched]:
         raise InputError(f"there is no task '{unknown[0]}'",
                          f"the harness has {len(manager.all_tasks)} tasks and groups; --include DIR adds your own")
-    return manager, wanted
+    return manager, list(dict.fromkeys(name for matched in found.values() for name in matched))
 
 
 def first_token(folder, tokenizer):
@@ -123,15 +117,14 @@ def print_table(rows):
             print("  " + "  ".join("-" * width for width in widths))
 
 
-def label(folder):
-    """What tells folders apart in a table: their last two names."""
-    return "/".join(folder.resolve().parts[-2:])
-
-
 def run(arguments):
     folders = [model_folder(text) for text in (arguments.model, arguments.against) if text]
+    if len(folders) == 2 and folders[0].samefile(folders[1]):
+        raise InputError(f"--against: '{folders[1]}' is the model itself", "give another folder, usually the base")
     if arguments.include and not pathlib.Path(arguments.include).is_dir():
         raise InputError(f"--include: there is no folder '{arguments.include}'")
+    if arguments.out:
+        check_writable(arguments.out, "--out")
     # The harness tells of everything that it does; what matters comes as an exception.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.disable(logging.WARNING)
@@ -139,23 +132,30 @@ def run(arguments):
         without_bars()
     manager, tasks = find_tasks(arguments.tasks, arguments.include)
     columns, kept = [], {}
-    for folder in folders:
+    # "hybrid" would say of no run which it is.
+    for folder, label in zip(folders, distinct_names(folders, least=2), strict=True):
         print(f"lm-eval: {folder}: {', '.join(tasks)}", file=sys.stderr, flush=True)
         try:
             # What the harness prints is no part of the table.
             with contextlib.redirect_stdout(sys.stderr):
                 results = evaluate(folder, manager, tasks, arguments)
-        except (OSError, ValueError, KeyError, RuntimeError, ConnectionError) as error:
-            words = " ".join(str(error).split())[:400]
-            raise InputError(f"the harness cannot evaluate '{folder}': {words}",
-                             "a task that is not local needs a network for its data once") from error
-        columns.append((label(folder), metrics_of(results)))
+        except OSError as error:
+            raise InputError(words_of(folder, error), "a task that is not local needs a network for its data once") from error
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise EvaluationError(words_of(folder, error)) from error
+        columns.append((label, metrics_of(results)))
         kept[str(folder)] = {key: results[key] for key in ("results", "n-samples", "versions", "n-shot") if key in results}
+    # A file that cannot be written after all does not take the figures with it.
+    print_table(rows_of(columns))
     if arguments.out:
         with whole_file(pathlib.Path(arguments.out)) as stream:
             json.dump(kept, stream, indent=2, default=str)
             stream.write("\n")
-    print_table(rows_of(columns))
+
+
+def words_of(folder, error):
+    """What a library's error says, in a line of a bearable length."""
+    return f"the harness cannot evaluate '{folder}': {' '.join(str(error).split())[:400]}"
 
 
 def at_least(least):
@@ -182,7 +182,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="a JSON file for the results")
     arguments = parser.parse_args()
-    return exit_status("lm-eval", lambda: run(arguments))
+    try:
+        return exit_status("lm-eval", lambda: run(arguments))
+    except EvaluationError as error:
+        print_error("lm-eval", error)
+        return 1
 
 
 if __name__ == "__main__":

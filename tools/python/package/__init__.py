@@ -30,7 +30,7 @@ __all__ = ["SPECS", "InvalidInput", "MorphError", "Run", "convert", "load", "mix
 __version__ = (HOME / "VERSION").read_text().strip()
 
 SPECS = HOME / "specs"
-"""The folder of the specs that come with Morph, README.md with every key among them."""
+"""The folder of the specs that come with Morph, reference.md with every key among them."""
 
 
 class MorphError(RuntimeError):

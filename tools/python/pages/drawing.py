@@ -3,6 +3,7 @@
 
 import functools
 import io
+import warnings
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -60,7 +61,9 @@ def styled(draw: Callable[..., Html]) -> Callable[..., Html]:
 
     @functools.wraps(draw)
     def wrapped(*arguments, **options):
-        with matplotlib.rc_context():
+        with matplotlib.rc_context(), warnings.catch_warnings():
+            # Text stays text: whether this machine's font has a letter does not matter.
+            warnings.filterwarnings("ignore", "Glyph .* missing")
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(STYLE)
             return draw(*arguments, **options)

@@ -64,7 +64,22 @@ def is_wide(values: np.ndarray) -> bool:
 
 
 def style_of(place: int) -> dict:
-    return {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.6}
+    """Of the line at this place: 24 are told apart."""
+    # Colours and dashes meet again after twelve lines, from which on each colour has another dash.
+    dash = place + place // math.lcm(len(SERIES), len(DASHES))
+    return {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[dash % len(DASHES)], "linewidth": 1.6}
+
+
+def fill_of(place: int) -> dict:
+    """Of the kind of layers at this place, beside full attention: 25 are told apart."""
+    colours = SERIES[1:]
+    hatch = place + place // len(colours)
+    return {
+        "facecolor": to_rgba(colours[place % len(colours)], FULL_OPACITY),
+        "hatch": HATCHES[hatch % len(HATCHES)],
+        "edgecolor": INK,
+        "linewidth": 0,
+    }
 
 
 @styled
@@ -156,13 +171,7 @@ def kept_figure(name: str, lines: list[tuple[str, tuple[str, ...]]]) -> Html:
     layers = max(len(choice) for _, choice in lines)
     kinds = list(dict.fromkeys(kind for _, choice in lines for kind in choice if kind != FULL))
     fills = {FULL: {"facecolor": ACCENT, "linewidth": 0}}
-    for place, kind in enumerate(kinds):
-        fills[kind] = {
-            "facecolor": to_rgba(SERIES[1 + place % (len(SERIES) - 1)], FULL_OPACITY),
-            "hatch": HATCHES[place % len(HATCHES)],
-            "edgecolor": INK,
-            "linewidth": 0,
-        }
+    fills |= {kind: fill_of(place) for place, kind in enumerate(kinds)}
     if len(kinds) == 1:
         fills[kinds[0]] = {"facecolor": to_rgba(MUTED, 0.18), "linewidth": 0}
     longest = max(len(shorten(label, 28)) for label, _ in lines)

@@ -3,6 +3,8 @@
 
 import json
 import math
+from collections.abc import Collection
+from statistics import mean
 
 from formats import counted, duration, number, percent, size
 from html_builder import Html, element, join, scrolling, table
@@ -16,9 +18,9 @@ STYLE = """
 .facts dd { margin: 0; overflow-wrap: anywhere; }
 .runs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 2rem; }
 .runs h2 { margin-top: 1rem; overflow-wrap: anywhere; }
-.heat, .bar { display: block; padding: .125rem .5rem; margin: 0 -.375rem; border-radius: .25rem; }
-.heat { background: color-mix(in srgb, var(--accent) calc(var(--share) * 50%), transparent); }
-.bar { padding: 0; margin: 0; height: .75rem; width: max(1px, calc(var(--share) * 8rem)); border-radius: .125rem;
+.heat { display: block; padding: .125rem .5rem; margin: 0 -.375rem; border-radius: .25rem;
+        background: color-mix(in srgb, var(--accent) calc(var(--share) * 50%), transparent); }
+.bar { display: inline-block; height: .75rem; width: max(1px, calc(var(--share) * 8rem)); border-radius: .125rem;
        background: var(--accent); }
 .aside { color: var(--muted); font-size: .75rem; }
 .heat .aside { color: inherit; }
@@ -33,7 +35,7 @@ STAGE_TITLES = {
     "finetune": "Finetune: loss",
     "pretrain": "Pretrain: loss",
 }
-SEARCH = "select"
+ALIGN, SEARCH = "align", "select"
 
 
 def layers_of(choice: tuple[str, ...], kind: str = FULL) -> str:
@@ -125,19 +127,31 @@ def facts(run: Run) -> Html:
 
 
 def answers_of(run: Run) -> str:
-    """The selected hybrid after its last stage beside the teacher, by task, at the greatest length."""
+    """The selected hybrid after its last stage beside the teacher, by task, at the greatest length: the mean over depths."""
     parts = []
     for task in dict.fromkeys(row.task for row in run.rows if row.task != TEXT):
-        rows = sorted((row for row in run.rows if row.task == task), key=lambda row: (row.length, *order_of(row)))
-        ends = {row.model: row for row in rows if row.length == rows[-1].length and row.depth == rows[-1].depth}
-        values = {model: row.generated or row.forced for model, row in ends.items()}
-        if values.get(SELECTED):
-            teacher = values.get(TEACHER)
-            compared = f" (teacher {share(teacher.value)})" if teacher else ""
-            where = f"{rows[-1].length} tokens"
-            where += "" if rows[-1].depth is None else f", depth {rows[-1].depth:.2f},"
-            parts.append(f"{task} at {where} {share(values[SELECTED].value)}{compared}")
+        length = max(row.length for row in run.rows if row.task == task)
+        rows = [row for row in run.rows if row.task == task and row.length == length]
+        shares, teacher = shares_by_depth(rows, SELECTED), shares_by_depth(rows, TEACHER)
+        if shares:
+            where = f"{length} tokens" + of_depths(shares)
+            compared = f" (teacher {share(mean(teacher.values()))})" if teacher else ""
+            parts.append(f"{task} at {where} {share(mean(shares.values()))}{compared}")
     return "; ".join(parts)
+
+
+def shares_by_depth(rows: list[Row], model: str) -> dict[float | None, float]:
+    """Shares of right answers of a model after its last stage, from rows of one task and length."""
+    own = sorted((row for row in rows if row.model == model), key=order_of)
+    ends = [row for row in own if row.after == own[-1].after]
+    return {row.depth: answers.value for row in ends if (answers := row.generated or row.forced)}
+
+
+def of_depths(depths: Collection[float | None]) -> str:
+    """What is said of the depths that a mean is over; nothing of needles that lie at any."""
+    if None in depths:
+        return ""
+    return f", mean over {len(depths)} depths," if len(depths) > 1 else f", depth {next(iter(depths)):.2f},"
 
 
 def layers_section(runs: list[Run]) -> Html | None:
@@ -284,19 +298,27 @@ def text_section(runs: list[Run]) -> Html | None:
                 cells += [bounded(row and row.cross_entropy), above_baseline(run, row)]
         body.append([model, after, *cells])
     single = ["Perplexity", "Nats a token", "Nats above the baseline"]
-    length = sorted({row.length for rows in lines.values() for row in rows.values()})
-    windows = ", ".join(map(str, length))
+    # In longer windows perplexity is lower: what is not of the same length is not comparable.
+    windows = {run.label: windows_of(run) for run in runs}
+    several = [", ".join(filter(None, (run.label, windows[run.label]))) for run in runs]
+    caption = "On text that no other stage reads, "
+    if len(set(windows.values()) - {""}) == 1:
+        caption += f"in {next(filter(None, windows.values()))}, with intervals of 95 %."
+        several = [run.label for run in runs]
+    else:
+        caption += "with intervals of 95 %. Windows of other lengths have other perplexities."
     return section(
         "text",
         "Perplexity",
         *position_figures(runs, lines),
-        table(
-            f"On text that no other stage reads, in windows of {windows} tokens, with intervals of 95 %.",
-            ["Model", "After", *(single if len(runs) == 1 else [run.label for run in runs])],
-            body,
-            left=2,
-        ),
+        table(caption, ["Model", "After", *(single if len(runs) == 1 else several)], body, left=2),
     )
+
+
+def windows_of(run: Run) -> str:
+    """The windows of text that a run's perplexities are of; nothing where it has none."""
+    lengths = sorted({row.length for row in run.rows if row.task == TEXT and row.cross_entropy})
+    return f"windows of {', '.join(map(str, lengths))} tokens" if lengths else ""
 
 
 def position_figures(runs: list[Run], lines: dict[tuple, dict[str, Row]]) -> list[Html]:
@@ -356,10 +378,11 @@ def loss_figures(runs: list[Run], name: str, of_search: bool) -> list[Html]:
     groups: dict[str, list[tuple[str, Curve]]] = {}
 
     def add(title: str, run: Run, curve: Curve) -> None:
-        # Side by side what is compared are the runs: of each its hybrid.
-        is_shown = len(runs) == 1 or curve.variant in ("", SELECTED)
+        # Side by side what is compared are the runs: of each its hybrid. Alignment's variants are its waves of layers.
+        is_aligned = curve.stage == ALIGN
+        is_shown = len(runs) == 1 or curve.variant in ("", SELECTED) or is_aligned
         if is_shown and is_drawn(curve) and (curve.stage == SEARCH) == of_search:
-            label = name_of(run, runs, "" if len(runs) > 1 else curve.variant)
+            label = name_of(run, runs, curve.variant if len(runs) == 1 or is_aligned else "")
             groups.setdefault(title, []).append((label or curve.stage, curve))
 
     for run in runs:
@@ -445,7 +468,7 @@ def costs_section(runs: list[Run]) -> Html | None:
                 some(stage.tokens, counted),
                 some(stage.flops, counted),
                 duration(stage.seconds),
-                element("span", class_="bar", style=f"--share: {stage.seconds / most if most else 0:.3f}"),
+                bar(stage.seconds / most if most else 0),
                 some(stage.tokens / stage.seconds if stage.seconds else 0, counted),
                 some(stage.memory_bytes, size),
             ]
@@ -471,6 +494,12 @@ def costs_section(runs: list[Run]) -> Html | None:
     )
     header = ["Stage", *(run.label for run in runs)]
     return section("costs", "Stages and their costs", table("Time, tokens and FLOPs of each stage.", header, body))
+
+
+def bar(part: float) -> Html:
+    """A share as a bar, and in words for whoever does not see it."""
+    drawn = element("span", class_="bar", style=f"--share: {part:.3f}")
+    return join(drawn, " ", element("span", f"{100 * part:.0f} %", class_="aside"))
 
 
 def of_all(count: float, everything: float) -> str:
@@ -527,7 +556,7 @@ def flattened(value: object, path: str = "") -> dict[str, str]:
         for place, item in enumerate(value):
             result |= flattened(item, f"{path}[{place}]")
         return result
-    return {path: json.dumps(value)}
+    return {path: json.dumps(value, ensure_ascii=False)}
 
 
 def described_space(space: dict) -> dict[str, str]:

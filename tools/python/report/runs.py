@@ -9,6 +9,7 @@ import math
 import pathlib
 
 from checked_json import Node, parse_json, read_bytes
+from data.files import distinct_names
 from morph_data import InputError
 
 VERSION = 1
@@ -377,11 +378,4 @@ def read_runs(folders: list[pathlib.Path]) -> list[Run]:
     paths = [folder.resolve() for folder in folders]
     if len(set(paths)) != len(paths):
         raise InputError("a run is named twice", "name each folder once")
-    depth = next(
-        depth for depth in range(1, 200) if len({path.parts[-depth:] for path in paths}) == len(paths) or depth == 199
-    )
-    labels = ["/".join(path.parts[-depth:]) for path in paths]
-    return [
-        read_run(folder, label if label.isprintable() else ascii(label)[1:-1])
-        for folder, label in zip(folders, labels, strict=True)
-    ]
+    return [read_run(folder, label) for folder, label in zip(folders, distinct_names(folders), strict=True)]

@@ -17,8 +17,9 @@ from starlette.routing import Route
 from answers import ChatCompletion, Completion, TokenTexts
 from api_requests import ApiError, read_generation, read_messages, read_prompts, read_variables
 from choices import Choice, Piece, Prompt, find_offsets, text_offsets
+from data.files import InputError
 from engine import EngineEnded, RequestError
-from model_text import InputError, decode_whole, encode, encode_text, render_chat
+from model_text import decode_whole, encode, encode_text, render_chat
 
 
 def is_local(host):

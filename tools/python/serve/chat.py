@@ -11,10 +11,12 @@ import pathlib
 import signal
 import sys
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "text"))
+PYTHON = pathlib.Path(__file__).resolve().parents[1]
+sys.path[1:1] = [str(PYTHON), str(PYTHON / "text")]
 from answers import TextStream
+from data.files import InputError, print_error
 from engine import Engine, EngineEnded, RequestError
-from model_text import InputError, context_of, encode_text, end_tokens, load_tokenizer, render_chat
+from model_text import context_of, encode_text, end_tokens, load_tokenizer, render_chat
 
 
 class Conversation:
@@ -141,7 +143,7 @@ def main():
         arguments.engine += ["--context", str(context)]
         return asyncio.run(chat(arguments, tokenizer, ends))
     except InputError as error:
-        print(f"morph: error: {error}", file=sys.stderr)
+        print_error("morph", error)
         return 2
     except BrokenPipeError:
         return 0  # Nobody reads on.

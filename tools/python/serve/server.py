@@ -16,14 +16,16 @@ import socket
 import struct
 import sys
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1] / "text"))
+PYTHON = pathlib.Path(__file__).resolve().parents[1]
+sys.path[1:1] = [str(PYTHON), str(PYTHON / "text")]
 try:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from api import Api, is_local
+    from data.files import InputError, print_error
     from engine import Engine, EngineEnded
-    from model_text import InputError, context_of, end_tokens, load_tokenizer
+    from model_text import context_of, end_tokens, load_tokenizer
 except ImportError as missing:
     print(f"morph: error: {missing}", file=sys.stderr)
     print("morph: hint: tools/setup makes an environment with tools/python/requirements.txt", file=sys.stderr)
@@ -198,7 +200,7 @@ def main():
         # Before the engine reads its weights: who cannot listen need not wait.
         listener = listen(arguments.host, arguments.port)
     except InputError as error:
-        print(f"morph: error: {error}", file=sys.stderr)
+        print_error("morph", error)
         return 2
     return asyncio.run(serve(arguments, folder, tokenizer, ends, key, listener))
 

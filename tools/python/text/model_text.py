@@ -8,9 +8,7 @@ import functools
 import json
 import re
 
-
-class InputError(Exception):
-    """The model folder cannot be used; the message says why."""
+from data.files import InputError
 
 
 def words_of(error):

@@ -12,7 +12,9 @@ import os
 import pathlib
 import sys
 
-from model_text import Detokenizer, InputError, encode_text, end_tokens, load_tokenizer, read_json, render_chat
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+from data.files import InputError, print_error
+from model_text import Detokenizer, encode_text, end_tokens, load_tokenizer, read_json, render_chat
 
 
 def read_text(path):
@@ -69,7 +71,7 @@ def main():
     try:
         encode(arguments) if arguments.action == "encode" else decode(arguments)
     except InputError as error:
-        print(f"morph: error: {error}", file=sys.stderr)
+        print_error("morph", error)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Nobody reads on, which is no error.

@@ -46,12 +46,16 @@ def numbers_of(name, value):
     return found
 
 
-def read_steps(path):
-    """By stage the lines of metrics.jsonl as (step, numbers by tag)."""
+def read_steps(path, is_growing=False):
+    """By stage the lines of metrics.jsonl as (step, numbers by tag); of one that grows up to the last whole line."""
     stages = collections.defaultdict(list)
     try:
-        lines = path.read_text().splitlines()
+        content = path.read_bytes()
+        # What is behind the last end of a line is being written, or a kill has cut it.
+        lines = content[:content.rfind(b"\n") + 1 if is_growing else None].decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        if is_growing and isinstance(error, FileNotFoundError):
+            return stages  # Its stage is whole by now.
         raise InputError(f"'{path}' cannot be read: {error}", "give the folder of a run: morph run SPEC --out RUN") from error
     for number, text in enumerate(lines, 1):
         try:
@@ -68,9 +72,21 @@ def read_steps(path):
         for key, value in line.items():
             numbers.update(numbers_of(key, value))
         stages[stage].append((step, numbers))
-    if not stages:
-        raise InputError(f"'{path}' has no lines: no stage of the run has logged a step")
     return stages
+
+
+def read_stages(folder):
+    """The steps of a run's stages: of those that are whole, which the run's metrics.jsonl has, and of one that goes on."""
+    growing = {}
+    # These first: a stage that becomes whole meanwhile is then in the run's file.
+    for path in sorted([*folder.glob("*.partial/metrics.jsonl"), *folder.glob("*/*.partial/metrics.jsonl")]):
+        growing |= read_steps(path, is_growing=True)
+    whole = folder / "metrics.jsonl"
+    # A run in its first stage has none yet.
+    stages = {} if not whole.exists() and (folder / "resolved.json").exists() else read_steps(whole)
+    if not stages and not growing:
+        raise InputError(f"'{whole}' has no lines: no stage of the run has logged a step", "a stage logs every `log_every` steps")
+    return stages | {stage: steps for stage, steps in growing.items() if stage not in stages}
 
 
 def read_evaluation(path):
@@ -125,7 +141,7 @@ class Run:
 
     def __init__(self, folder):
         self.name = folder.resolve().name
-        self.stages = read_steps(folder / "metrics.jsonl")
+        self.stages = read_stages(folder)
         self.spec = read_json(folder / "resolved.json")
         try:
             self.results = read_evaluation(folder / "evaluation.json")

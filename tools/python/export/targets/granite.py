@@ -6,7 +6,7 @@ positions is a Llama whose gate and up projections are one matrix. Its Mamba lay
 norm and the skip of mamba2(per_head = true); rows of in_proj are z, x, B, C and dt.
 """
 
-from .hybrid import filters, prevents_mixers, prevents_projections
+from .hybrid import filter_width, filters, prevents_mixers, prevents_projections
 
 NAME = "GraniteMoeHybridForCausalLM"
 TYPES = ("granitemoehybrid",)
@@ -36,11 +36,6 @@ def prevents(hybrid):
     if inner % hybrid.hidden:
         return f"its Mamba layers are a multiple of the hidden size {hybrid.hidden} wide, and the base's heads are {inner}"
     return prevents_projections(hybrid, "its Mamba layers")
-
-
-def filter_width(hybrid):
-    """Of all layers: the largest there is, and at least 4, the width that kernels of other programs are written for."""
-    return max(4, *(mixer["options"]["conv"] for mixer in hybrid.linear()))
 
 
 def config(hybrid):

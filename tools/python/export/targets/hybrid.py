@@ -119,6 +119,12 @@ def pad_filter(filter_, width):
         -1, filter_.new_tensor(range(missing, width), dtype=int), filter_)
 
 
+def filter_width(hybrid):
+    """Of the filters of all layers: the largest there is, and at least 4, the width that kernels of other programs are written
+    for."""
+    return max(4, *(mixer["options"]["conv"] for mixer in hybrid.linear()))
+
+
 def filters(take, prefix, names, rows, width):
     """The filters of several projections, one below the other [len(names) * rows,1,width]; where there is none, the
     newest input alone."""

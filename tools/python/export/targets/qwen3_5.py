@@ -13,7 +13,7 @@ models/qwen3_5_moe/modeling_qwen3_5_moe.py from Qwen3-MoE in a fourth:
 """
 
 from .experts import experts_config, prevents_experts
-from .hybrid import filters, prevents_mixers, prevents_projections
+from .hybrid import filter_width, filters, prevents_mixers, prevents_projections
 
 NAME = "Qwen3_5ForCausalLM or Qwen3_5MoeForCausalLM"
 TYPES = ("qwen3_5_text", "qwen3_5_moe_text")
@@ -45,11 +45,6 @@ def prevents(hybrid):
         return ("its linear layers have no norms before the convolutions, where gated_deltanet has the base's; "
                 "gated_deltanet(base_norm = false) leaves them out")
     return prevents_experts(hybrid) or prevents_projections(hybrid, "its linear layers")
-
-
-def filter_width(hybrid):
-    """Of all layers: the largest there is, and at least 4, the width that kernels of other programs are written for."""
-    return max(4, *(mixer["options"]["conv"] for mixer in hybrid.linear()))
 
 
 def config(hybrid):
