@@ -29,7 +29,8 @@ struct EmitPlanPass : public morph::impl::EmitPlanPassBase<EmitPlanPass> {
   void runOnOperation() override {
     FailureOr<plan::Plan> plan = emitPlan(getOperation(), program);
     if (failed(plan) ||
-        (!devices.empty() && failed(compilePlanForDevices(getOperation(), *plan, devices, output, everyTile))))
+        (!devices.empty() && failed(compilePlanForDevices(getOperation(), *plan, devices, output,
+                                                          everyTile ? DeviceText::EveryTile : DeviceText::Ptx))))
       return signalPassFailure();
     if (Status status = plan::validate(*plan); !status.ok()) {
       emitError(getOperation().getLoc()) << "program '" << program

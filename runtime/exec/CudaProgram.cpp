@@ -64,6 +64,9 @@ StatusOr<std::unique_ptr<CudaProgram>> CudaProgram::create(plan::Plan &plan, Cud
   const std::string what = "program '" + plan.program + "'";
   MORPH_RETURN_IF_ERROR(chooseCode(plan, device.properties(), what));
   const plan::DeviceCode &code = plan.devices.front();
+  if (code.ptx.empty())
+    return Status::invalid(what + " has no PTX: a plan that tells costs (morph-translate --without-code)",
+                           "'morph compile SPEC --device " + code.target + "' makes one that runs");
   if (code.text.empty())
     return Status::invalid(what + ": its PTX is not there: '" + code.ptx + ".ptx' belongs beside the plan");
   MORPH_ASSIGN_OR_RETURN(CudaModule module, device.load(code.text, what));

@@ -64,7 +64,7 @@ struct InstructionCode {
 /// The code of a whole plan for one generation of GPUs.
 struct DeviceCode {
   std::string target; ///< "sm_90"; later generations run it, too.
-  std::string ptx;    ///< SHA-256 of the PTX's text: its file is `<ptx>.ptx`.
+  std::string ptx;    ///< SHA-256 of the PTX's text: its file is `<ptx>.ptx`. Empty: launches alone, which tell costs.
   std::vector<InstructionCode> instructions;
   std::string text; ///< The PTX, once its file has been read; no part of the plan's.
 };

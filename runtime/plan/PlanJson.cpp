@@ -385,6 +385,8 @@ StatusOr<Plan> parsePlan(const std::string &text, const std::string &where) {
 /// Reads the PTX of a plan and its update from beside the plan.
 static Status readPtx(Plan &plan, const std::filesystem::path &folder) {
   for (DeviceCode &code : plan.devices) {
+    if (code.ptx.empty())
+      continue;
     const std::string path = (folder / (code.ptx + ".ptx")).string();
     MORPH_ASSIGN_OR_RETURN(code.text, readTextFile(path, kMaximumJsonBytes));
     if (sha256(code.text) != code.ptx)

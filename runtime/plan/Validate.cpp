@@ -367,8 +367,8 @@ private:
     const bool isHash = code.ptx.size() == 64 && std::all_of(code.ptx.begin(), code.ptx.end(), [](unsigned char c) {
                           return std::isxdigit(c) != 0; // It becomes the name of a file.
                         });
-    if (!isHash)
-      return Status::invalid("'ptx' must be a SHA-256 in hexadecimal");
+    if (!isHash && !code.ptx.empty())
+      return Status::invalid("'ptx' must be a SHA-256 in hexadecimal, or empty");
     if (code.instructions.size() != plan.instructions.size())
       return Status::invalid("there is code of " + std::to_string(code.instructions.size()) +
                              " instructions, and the plan has " + std::to_string(plan.instructions.size()));

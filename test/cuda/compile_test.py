@@ -119,6 +119,12 @@ class CompileTest(unittest.TestCase):
                 plan.write_text(json.dumps(text))
                 self.check_refused(plan, "h100", words)
                 launch[key] = old
+            # What tells costs alone.
+            old, text["devices"][0]["ptx"] = text["devices"][0]["ptx"], ""
+            plan.write_text(json.dumps(text))
+            self.check_refused(plan, "h100", "program 'small' has no PTX: a plan that tells costs")
+            text["devices"][0]["ptx"] = old
+            plan.write_text(json.dumps(text))
             plan = program.emit("sm_90")
             ptx = plan.with_name(json.loads(plan.read_text())["devices"][0]["ptx"] + ".ptx")
             ptx.write_text(ptx.read_text().replace("ret;", "ret; ", 1))

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 BIN, SOURCE = pathlib.Path(os.environ["MORPH_BIN"]), pathlib.Path(os.environ["MORPH_SOURCE_DIR"])
 sys.path.insert(0, str(SOURCE / "tools/python/bench"))
 import cuda_model  # noqa: E402  pylint: disable=wrong-import-position
+from plan_runs import run_plan  # noqa: E402  pylint: disable=wrong-import-position
 
 PLAN_RUN = BIN.parent / "test/bin/morph-plan-run"
 PTXAS = cuda_model.find_ptxas(BIN.parent)
@@ -76,13 +77,13 @@ class Program:
             f"--morph-emit-plan=program={self.name} output={plan} {device}", "-o", os.devnull)
         return plan
 
-    def run(self, target=None, *options):
-        """The outputs, on a GPU by the code of a target, or on the CPU without compiled kernels."""
+    def run(self, target=None, *options, start=run_plan):
+        """The outputs, on a GPU by the code of a target, or on the CPU without compiled kernels. `start`: starts the program."""
         plan = self.emit(target)
         output = plan.with_suffix(".safetensors")
-        run(PLAN_RUN, plan, "--input", self.folder / "inputs.safetensors", "--output", output,
-            "--device", "cuda" if target else "cpu", *self.options, *options,
-            **({"MORPH_STAND_IN_DEVICE": TARGETS[target]} if target and gpu.is_stand_in() else {}))
+        start(PLAN_RUN, plan, "--input", self.folder / "inputs.safetensors", "--output", output,
+              "--device", "cuda" if target else "cpu", *self.options, *options,
+              **({"MORPH_STAND_IN_DEVICE": TARGETS[target]} if target and gpu.is_stand_in() else {}))
         return load_file(output)
 
     def code(self, target):
@@ -102,7 +103,7 @@ class Program:
         """What the stand-in counted of each kernel, summed over its lines, what of it the memory had, and what ptxas says of its
         registers and spills."""
         file = self.folder / "counts.json"
-        self.run(target, "--counts", file)
+        self.run(target, "--counts", file, start=run)  # Of the process's runs.
         totals = {}
         for kernel in json.loads(file.read_text()):
             total = totals.setdefault(kernel["kernel"], collections.Counter())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs killed with SIGKILL at random moments over all stages end with the bits of a run never killed.
 
-    kill_test.py [--kills 25] [--seed 0] [--precision bf16] [--threads 2] [--set KEY=VALUE ...]
+    kill_test.py [--kills 15] [--seed 0] [--precision bf16] [--threads 2] [--set KEY=VALUE ...]
 
 Every kill has a stage, drawn beforehand. Two of three come at a random step of a stage that trains, so that the next
 start goes on from a checkpoint; the others come a random part of any stage's duration after its begin: into its start,
@@ -91,7 +91,7 @@ class Run:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--kills", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--threads", type=int, default=2)

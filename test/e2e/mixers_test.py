@@ -11,11 +11,15 @@ import torch
 import torch.nn.functional as F
 import transformers
 from safetensors.torch import load_file, save_file
-from support import compare_export, read_json, run
+from support import BIN, SOURCE, compare_export, read_json, run
 
 import small_model
 
-SHORT = ["align.steps=3", "distill.steps=2", "finetune.steps=0", "select.method=\"uniform\"", "evaluate.baselines=[]"]
+sys.path.insert(0, str(SOURCE / "tools/python/bench"))
+from plan_runs import run_plan  # noqa: E402  pylint: disable=wrong-import-position
+
+SHORT = ["align.steps=3", "distill.steps=2", "finetune.steps=0", "select.method=\"uniform\"", "evaluate.baselines=[]",
+         "evaluate.tasks=[]", "evaluate.perplexity_tokens=256", "evaluate.perplexity_length=64"]
 
 # A delta rule with a decay a key channel, short convolutions and an output gate of low rank.
 MINE = """
@@ -60,11 +64,11 @@ def check_documents(out):
         plans[name] = out / f"documents-{name}.json"
         run("morph-translate", "--emit-plan", "--program", "logits", *options, out / "documents.mlir", "-o", plans[name])
 
-    def logits(plan, **inputs):
+    def logits(plan, tokens, **inputs):
         given, computed = out / "documents-in.safetensors", out / "documents-out.safetensors"
-        save_file(inputs, given)
-        run("morph-run", "logits", "--plan", f"logits={plans[plan]}", "--weights", hybrid, "--input", given, "--out", computed)
-        return load_file(computed)["whole"]
+        save_file({"tokens": tokens, "positions": torch.arange(tokens.numel()), **inputs}, given)
+        run_plan(BIN.parent / "test/bin/morph-plan-run", plans[plan], "--weights", hybrid, "--input", given, "--output", computed)
+        return load_file(computed)["logits"].reshape(*tokens.shape, -1)
 
     # Shorter and longer than a chunk and than a convolution, of one token; and a sequence that is one document.
     lengths = [[21, 1, 2, 40], [64]]

@@ -66,10 +66,10 @@ def make_requests(count, **options):
 
 def check_mixer(folder, mixer):
     plan = make_plan(folder, mixer, "fp32")
-    requests = make_requests(14, keep_end=True)
+    requests = make_requests(9, keep_end=True)
     alone, _ = serve(plan, requests, "--fp64", "--slots", 1, "--prefix-cache-mb", 0)
     assert all(len(alone[r["id"]]) == r["max_tokens"] for r in requests)
-    assert len({tuple(tokens) for tokens in alone.values()}) > 7, "the model says the same whatever it is asked"
+    assert len({tuple(tokens) for tokens in alone.values()}) > 5, "the model says the same whatever it is asked"
     for arguments in (["--slots", 5, "--prefix-cache-mb", 0], ["--slots", 5, "--chunk", 7], ["--slots", 3, "--prefix-cache-mb", 1]):
         together, ends = serve(plan, requests, "--fp64", *arguments)
         assert together == alone, (mixer, arguments)

@@ -74,6 +74,7 @@ tasks = ["recall"]
 samples = 4
 perplexity_tokens = 4096
 perplexity_length = 4096
+baselines = ["uniform"]
 
 # pipeline_test.py has the stage that compares; other checks have support.compare_export, which starts nothing anew.
 [export]

@@ -43,7 +43,7 @@ FAMILIES = {
                                               sliding_window=30)),
 }
 # What a family's own layers keep, its norms, positions and scale, is in each of these another way.
-MIXERS = ("gated_deltanet", "lightning", "retnet", "sliding_window(window=9)")
+PAIRS = (("gated_deltanet", "lightning"), ("retnet", "sliding_window(window=9)"))
 TOLERANCE = 1e-4
 
 
@@ -85,9 +85,9 @@ class FamiliesTest(unittest.TestCase):
 
     def test_hybrids(self):
         for family in FAMILIES:
-            for mixer in MIXERS:
-                with self.subTest(family=family, mixer=mixer):
-                    judgement, difference = self.judge(family, [mixer, mixer, FULL, FULL])
+            for pair in PAIRS:
+                with self.subTest(family=family, pair=pair):
+                    judgement, difference = self.judge(family, [*pair, FULL, FULL])
                     self.assertEqual(judgement["verdict"], "agreement", judgement)
                     self.assertGreater(difference, TOLERANCE)
 

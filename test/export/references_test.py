@@ -22,6 +22,7 @@ from mixer_references import REFERENCES, Base
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from bench.plan_runs import run_plan
 from export import morph_export
 
 transformers.utils.logging.set_verbosity_error()
@@ -177,9 +178,9 @@ class Hybrid:
     def run_plan(self, program, precision, **inputs):
         """The outputs of a plan in the runtime."""
         save_file(inputs, self.folder / "inputs.safetensors")
-        run("../test/bin/morph-plan-run", self.folder / f"{program}.json", "--input", self.folder / "inputs.safetensors",
-            "--output", self.folder / "outputs.safetensors", "--weights", self.folder / "base", "--weights",
-            self.folder / "new.safetensors", "--precision", precision)
+        run_plan(BIN.parent / "test/bin/morph-plan-run", self.folder / f"{program}.json", "--input",
+                 self.folder / "inputs.safetensors", "--output", self.folder / "outputs.safetensors", "--weights",
+                 self.folder / "base", "--weights", self.folder / "new.safetensors", "--precision", precision)
         return load_file(self.folder / "outputs.safetensors")
 
     def runtime(self, precision):

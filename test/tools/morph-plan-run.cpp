@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] [--device cpu|cuda] [--weights PATH]...
 //                [--runs N] [--counts FILE] [--factors fast|rounded]
+// morph-plan-run --serve
 // Runs a plan on the tensors of a safetensors file and writes its outputs to another; gradients begin at zero. With
 // `--runs` so often, each on what the one before has left in inputs that are updated. Of the program `decode`, which
 // runs once, the input has `tokens` [B,T] I64 and `pieces` [N] I64, how many tokens each step appends; the output is
 // `logits` [N,B,V], those after each step. `--counts` writes what the stand-in for NVIDIA's driver counted of each
 // kernel (morphStandInCountersJson), as a JSON list. With `--factors rounded` the CPU's kernels round factors to bf16
-// as a GPU's, on every processor (roundFactors). Exit 0: done; 1: failed; 2: wrong usage, plan or file.
+// as a GPU's, on every processor (roundFactors). With `--serve` many runs are one process, which has LibTorch and the
+// device loaded: a line of the input is the arguments of a run, a JSON list of strings, and the line that answers it
+// what its exit code would be. Exit 0: done; 1: failed; 2: wrong usage, plan or file.
 
 #include "runtime/base/AtomicFile.h"
+#include "runtime/base/EndProcess.h"
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
 #include "runtime/device/TorchDevice.h"
@@ -18,6 +22,8 @@
 #include "runtime/train/Inference.h"
 
 #include <dlfcn.h>
+#include <iostream>
+#include <nlohmann/json.hpp>
 #include <set>
 
 using namespace morph;
@@ -30,6 +36,7 @@ struct Options {
   std::string device = "cpu";
   std::vector<std::string> weights;
   int runs = 1;
+  bool roundsFactors = false;
   std::string counts; ///< Empty: none.
 };
 
@@ -103,38 +110,25 @@ Status writeCounts(const plan::Plan &plan, const std::string &path) {
   return writeFile(path, "[" + text + "]\n");
 }
 
-StatusOr<int> run(const Options &options) {
-  const at::ScalarType type = options.precision == Precision::F64 ? at::kDouble : at::kFloat;
-  MORPH_ASSIGN_OR_RETURN(plan::Plan plan, plan::readPlan(options.plan));
-  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(options.weights));
-  MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(options.input));
-  at::Device device = at::kCPU;
-  if (options.device == "cuda") {
+/// The GPU, open until the process ends.
+StatusOr<at::Device> openDevice() {
+  static std::optional<at::Device> device;
+  if (!device) {
     MORPH_ASSIGN_OR_RETURN(std::shared_ptr<CudaDevice> cuda, CudaDevice::open(0));
     MORPH_ASSIGN_OR_RETURN(device, torchDevice(std::move(cuda)));
   }
-  MORPH_ASSIGN_OR_RETURN(const auto executor, Executor::create(std::move(plan), store, options.precision, /*seed=*/0,
-                                                               /*sharing=*/nullptr, device));
-  MORPH_ASSIGN_OR_RETURN(const Results results, executor->plan().program == "decode"
-                                                    ? decode(*executor, *file, type)
-                                                    : runOften(*executor, *file, type, options.runs));
-  MORPH_RETURN_IF_ERROR(writeSafetensors(options.output, results));
-  if (!options.counts.empty())
-    MORPH_RETURN_IF_ERROR(writeCounts(executor->plan(), options.counts));
-  return 0;
+  return *device;
 }
 
-} // namespace
-
-int main(int argc, char **argv) {
+StatusOr<Options> parse(const std::vector<std::string> &arguments) {
   Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string &argument = arguments[i];
     if (argument.rfind("--", 0) != 0) {
       options.plan = argument;
       continue;
     }
-    ++i;
+    const std::string value = ++i < arguments.size() ? arguments[i] : "";
     if (argument == "--input")
       options.input = value;
     else if (argument == "--output")
@@ -146,19 +140,57 @@ int main(int argc, char **argv) {
     else if (argument == "--counts")
       options.counts = value;
     else if (argument == "--factors" && (value == "fast" || value == "rounded"))
-      roundFactors(value == "rounded");
+      options.roundsFactors = value == "rounded";
     else if (argument == "--device" && (value == "cpu" || value == "cuda"))
       options.device = value;
     else if (argument == "--precision" && (value == "f64" || value == "f32"))
       options.precision = value == "f64" ? Precision::F64 : Precision::F32;
     else
-      return reportError("morph-plan-run", Status::invalid("unknown option '" + argument + " " + value + "'"));
+      return Status::invalid("unknown option '" + argument + " " + value + "'");
   }
   if (options.plan.empty() || options.input.empty() || options.output.empty())
-    return reportError("morph-plan-run", Status::invalid("usage: morph-plan-run PLAN --input FILE --output FILE "
-                                                         "[--precision f64|f32] [--device cpu|cuda] "
-                                                         "[--weights PATH]... [--runs N] [--counts FILE] "
-                                                         "[--factors fast|rounded]"));
-  const StatusOr<int> done = guardTorch("run", [&] { return run(options); });
+    return Status::invalid("usage: morph-plan-run PLAN --input FILE --output FILE [--precision f64|f32] "
+                           "[--device cpu|cuda] [--weights PATH]... [--runs N] [--counts FILE] "
+                           "[--factors fast|rounded]");
+  return options;
+}
+
+StatusOr<int> run(const std::vector<std::string> &arguments) {
+  MORPH_ASSIGN_OR_RETURN(const Options options, parse(arguments));
+  roundFactors(options.roundsFactors);
+  const at::ScalarType type = options.precision == Precision::F64 ? at::kDouble : at::kFloat;
+  MORPH_ASSIGN_OR_RETURN(plan::Plan plan, plan::readPlan(options.plan));
+  MORPH_ASSIGN_OR_RETURN(const WeightStore store, WeightStore::open(options.weights));
+  MORPH_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::open(options.input));
+  MORPH_ASSIGN_OR_RETURN(const at::Device device, options.device == "cuda" ? openDevice() : at::Device(at::kCPU));
+  MORPH_ASSIGN_OR_RETURN(const auto executor, Executor::create(std::move(plan), store, options.precision, /*seed=*/0,
+                                                               /*sharing=*/nullptr, device));
+  MORPH_ASSIGN_OR_RETURN(const Results results, executor->plan().program == "decode"
+                                                    ? decode(*executor, *file, type)
+                                                    : runOften(*executor, *file, type, options.runs));
+  MORPH_RETURN_IF_ERROR(writeSafetensors(options.output, results));
+  if (!options.counts.empty())
+    MORPH_RETURN_IF_ERROR(writeCounts(executor->plan(), options.counts));
+  return 0;
+}
+
+/// The exit code of a run.
+int runOnce(const std::vector<std::string> &arguments) {
+  const StatusOr<int> done = guardTorch("run", [&] { return run(arguments); });
   return done.ok() ? *done : reportError("morph-plan-run", done.status());
+}
+
+void serve() {
+  for (std::string line; std::getline(std::cin, line);)
+    std::cout << runOnce(nlohmann::json::parse(line)) << std::endl;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments != std::vector<std::string>{"--serve"})
+    endProcess(runOnce(arguments));
+  serve();
+  endProcess(0);
 }

@@ -66,11 +66,11 @@ function(morph_compiler_tool name)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS})
 endfunction()
 
-# morph_runtime_library(NAME SOURCES ... LIBS ... [OBJECT] [TORCH])
+# morph_runtime_library(NAME SOURCES ... LIBS ... [OBJECT] [TORCH] [QUICK])
 # A library of the runtime world. OBJECT keeps static registrations alive in every program that links it. TORCH links
-# LibTorch.
+# LibTorch. QUICK: none of a run's time is spent in it.
 function(morph_runtime_library name)
-  cmake_parse_arguments(ARG "OBJECT;TORCH" "" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "OBJECT;TORCH;QUICK" "" "SOURCES;LIBS" ${ARGN})
   if(ARG_OBJECT)
     add_library(${name} OBJECT ${ARG_SOURCES})
   else()
@@ -78,6 +78,9 @@ function(morph_runtime_library name)
   endif()
   target_link_libraries(${name} PUBLIC ${ARG_LIBS})
   _morph_runtime_world(${name} ${ARG_TORCH})
+  if(ARG_QUICK)
+    target_compile_options(${name} PRIVATE ${MORPH_QUICK})
+  endif()
 endfunction()
 
 # morph_runtime_tool(NAME SOURCES ... LIBS ... [TORCH]): a program of the runtime world.
@@ -104,7 +107,8 @@ endfunction()
 # morph_python_test(NAME SCRIPT [ARGS ...]): a Python check, run in the project's environment with MORPH_BIN and
 # MORPH_SOURCE_DIR set. Exit code 77 means skipped.
 function(morph_python_test name script)
-  add_test(NAME python.${name} COMMAND ${MORPH_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${ARGN})
+  add_test(NAME python.${name} COMMAND ${MORPH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/python/end_process.py
+                                       ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${ARGN})
   set_tests_properties(python.${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${MORPH_PYTHON_TEST_TIMEOUT}
     ENVIRONMENT "MORPH_BIN=${CMAKE_BINARY_DIR}/bin;MORPH_SOURCE_DIR=${CMAKE_SOURCE_DIR};OMP_NUM_THREADS=1;MORPH_POISON=1")
 endfunction()

@@ -3,6 +3,7 @@
 
 #include "runtime/base/AtomicFile.h"
 #include "runtime/base/CrashReport.h"
+#include "runtime/base/EndProcess.h"
 #include "runtime/base/Json.h"
 #include "runtime/base/Log.h"
 #include "runtime/base/TorchGuard.h"
@@ -184,7 +185,7 @@ static StatusOr<StageOutcome> runServe(const StageContext &context, const Flags 
   return StageOutcome::Done;
 }
 
-int main(int argc, char **argv) {
+static int runCommand(int argc, char **argv) {
   CLI::App app{"Executes the plans of Morph's compiler: training stages of a run, scoring, generation.\n"
                "The driver 'morph' starts it; 'morph run SPEC --out DIR' is what people type."};
   app.name("morph-run");
@@ -410,3 +411,5 @@ int main(int argc, char **argv) {
     return kLostOthersExitCode;
   return finish(outcome);
 }
+
+int main(int argc, char **argv) { endProcess(runCommand(argc, argv)); }

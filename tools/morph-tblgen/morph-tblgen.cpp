@@ -207,7 +207,7 @@ void emitOp(const Operator &op, raw_ostream &os) {
                                        "'; a variadic one has those of a variadic operand, of optional ones or of "
                                        "flags, and only such a one");
   }
-  os << "    {" << quoted(name) << ",\n     {";
+  os << "    [] { return OpRule{" << quoted(name) << ",\n     {";
   interleaveComma(op.getOperands(), os, [&](const NamedTypeConstraint &operand) { emitOperand(operand, factors, os); });
   os << "},\n     {";
   interleaveComma(op.getAttributes(), os, [&](const NamedAttribute &attribute) { emitAttribute(attribute, op, os); });
@@ -250,7 +250,7 @@ void emitOp(const Operator &op, raw_ostream &os) {
   emitFormula(record.getValueAsString("flops"), "OpSizes<double>", "double", os);
   os << ",\n     ";
   emitFormula(record.getValueAsString("scratch"), "ScratchSizes", "int64_t", os);
-  os << "},\n";
+  os << "}; },\n";
 }
 
 bool emitTable(raw_ostream &os, RecordKeeper &records) {

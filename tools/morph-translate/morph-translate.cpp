@@ -110,6 +110,11 @@ cl::list<std::string>
     devices("device", cl::CommaSeparated,
             cl::desc("For --emit-plan: compile for GPUs of these generations, as PTX beside the plan"),
             cl::value_desc("sm_80,sm_90"), cl::cat(category));
+cl::opt<bool>
+    withoutCode("without-code",
+                cl::desc("For --emit-plan: no machine code and no PTX: a plan that tells costs, and that a GPU "
+                         "cannot run"),
+                cl::cat(category));
 cl::opt<int64_t> elementBytes("element-bytes", cl::desc("Bytes of a cached element for --mixer-costs (default: 2)"),
                               cl::init(2), cl::cat(category));
 cl::opt<int64_t> contextLength("context", cl::desc("Tokens of the context for --mixers (default: 32768)"),
@@ -267,8 +272,12 @@ ExitCode translateToPlan(MLIRContext &context) {
     context.appendDialectRegistry(registry);
     context.loadAllAvailableDialects();
   }
-  if (failed(devices.empty() ? compilePlanKernels(model, *plan) : compilePlanForDevices(model, *plan, devices, output)))
+  if (!devices.empty()) {
+    if (failed(compilePlanForDevices(model, *plan, devices, output, withoutCode ? DeviceText::None : DeviceText::Ptx)))
+      return kFailed;
+  } else if (!withoutCode && failed(compilePlanKernels(model, *plan))) {
     return kFailed;
+  }
   if (Status status = plan::validate(*plan); !status.ok())
     return fail(kFailed, "the plan that was made is not valid: " + status.message(),
                 "this is an error of Morph, not of the input");

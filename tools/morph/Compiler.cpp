@@ -318,6 +318,8 @@ Status Compiler::emitPlan(const fs::path &input, const std::string &program, con
     arguments.push_back("--program-options=" + options);
   if (!target_.empty())
     arguments.push_back("--device=" + target_);
+  if (!makesCode_)
+    arguments.push_back("--without-code");
   return translate("morph-translate", std::move(arguments), output, input);
 }
 

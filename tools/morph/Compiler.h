@@ -36,6 +36,13 @@ public:
   /// Plans are for the CPU, or, with their kernels as PTX beside them, for GPUs of `target` ("sm_90", or several:
   /// "sm_80,sm_90").
   explicit Compiler(const Toolchain &tools, std::string target = "") : tools_(tools), target_(std::move(target)) {}
+  /// One whose plans have no code: they tell costs, and take a part of the time.
+  Compiler withoutCode() const {
+    Compiler compiler = *this;
+    compiler.makesCode_ = false;
+    return compiler;
+  }
+  bool makesCode() const { return makesCode_; }
 
   /// A spec with defaults filled in and `settings` ("key=value") applied, checked. With `configOnly` weights, tokenizer
   /// and texts need not be there; with `withoutTimes` budgets of decode_seconds are left out, whose tables of costs
@@ -94,6 +101,7 @@ private:
                    const fs::path &made = {}) const;
   Toolchain tools_;
   std::string target_;
+  bool makesCode_ = true;
 };
 
 } // namespace morph

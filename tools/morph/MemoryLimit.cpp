@@ -17,12 +17,13 @@ class Emitter {
 public:
   Emitter(const Compiler &compiler, const ResolvedSpec &resolved, const fs::path &phase, const std::string &program,
           const fs::path &folder)
-      : compiler(compiler), resolved(resolved), phase(phase), program(program), folder(folder) {}
+      : compiler(compiler), trials(compiler.withoutCode()), resolved(resolved), phase(phase), program(program),
+        folder(folder) {}
 
   /// Emits the plan, with the options `more` beside its own.
-  Status emit(const TrainingPlan &plan, const std::string &more = "") const {
-    return compiler.emitPlan(phase, program, plan.options + more, folder / (plan.name + ".json"));
-  }
+  Status emit(const TrainingPlan &plan, const std::string &more = "") const { return emitBy(compiler, plan, more); }
+  /// The same without code: for costOf.
+  Status emitTrial(const TrainingPlan &plan, const std::string &more = "") const { return emitBy(trials, plan, more); }
 
   /// The cost of the plan's stage; of nothing where the spec gives it no steps.
   StatusOr<StageCost> costOf(const TrainingPlan &plan) const {
@@ -38,18 +39,29 @@ public:
 
   bool fits(const StageCost &cost) const { return cost.memory.bytes <= limitOf(resolved); }
 
-  /// Emits the plan of that cost anew, with values computed twice, where it does not fit.
+  /// Emits the plan of that cost, whose trial is there, with values computed twice where it does not fit.
   Status fit(const TrainingPlan &plan, const StageCost &cost) const {
-    return fitMemory(
-        limitOf(resolved), cost.memory, [&](const std::string &more) { return emit(plan, "," + more); },
+    std::string more;
+    MORPH_RETURN_IF_ERROR(fitMemory(
+        limitOf(resolved), cost.memory,
+        [&](const std::string &options) {
+          more = "," + options;
+          return emitTrial(plan, more);
+        },
         [&]() -> StatusOr<StageMemory> {
           MORPH_ASSIGN_OR_RETURN(const StageCost now, costOf(plan));
           return now.memory;
-        });
+        }));
+    return compiler.makesCode() ? emit(plan, more) : Status();
   }
 
 private:
+  Status emitBy(const Compiler &by, const TrainingPlan &plan, const std::string &more) const {
+    return by.emitPlan(phase, program, plan.options + more, folder / (plan.name + ".json"));
+  }
+
   const Compiler &compiler;
+  const Compiler trials;
   const ResolvedSpec &resolved;
   const fs::path &phase;
   const std::string &program;
@@ -101,9 +113,11 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
                                                  const fs::path &folder, const std::string &name) {
   const Emitter emitter(compiler, resolved, phase, program, folder);
   const TrainingPlan whole = {name, programOptions(resolved, program)};
-  MORPH_RETURN_IF_ERROR(emitter.emit(whole));
-  if (!resolved.model.memoryLimit)
+  if (!resolved.model.memoryLimit) {
+    MORPH_RETURN_IF_ERROR(emitter.emit(whole));
     return TrainingPlans{{whole}, 0};
+  }
+  MORPH_RETURN_IF_ERROR(emitter.emitTrial(whole));
   MORPH_ASSIGN_OR_RETURN(const StageCost cost, emitter.costOf(whole));
   TrainingPlans result = {{whole}, cost.flops};
   const auto layers = static_cast<int64_t>(alignedLayers(resolved.space).size());
@@ -117,7 +131,7 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
   while (few < many) {
     const int64_t count = (few + many) / 2;
     const TrainingPlan last = waveOf(whole, resolved.space, count - 1, count);
-    MORPH_RETURN_IF_ERROR(emitter.emit(last));
+    MORPH_RETURN_IF_ERROR(emitter.emitTrial(last));
     MORPH_ASSIGN_OR_RETURN(const StageCost lastCost, emitter.costOf(last));
     (emitter.fits(lastCost) ? many : few) = emitter.fits(lastCost) ? count : count + 1;
     MORPH_RETURN_IF_ERROR(removeAll(folder / (last.name + ".json")));
@@ -125,7 +139,7 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
   result.plans.clear();
   for (int64_t index = 0; index < few; ++index) {
     const TrainingPlan &wave = result.plans.emplace_back(waveOf(whole, resolved.space, index, few));
-    MORPH_RETURN_IF_ERROR(emitter.emit(wave));
+    MORPH_RETURN_IF_ERROR(emitter.emitTrial(wave));
     MORPH_ASSIGN_OR_RETURN(const StageCost waveCost, emitter.costOf(wave));
     MORPH_RETURN_IF_ERROR(emitter.fit(wave, waveCost));
   }

@@ -279,7 +279,7 @@ Status addOtherSelectors(const ResolvedSpec &resolved, const std::vector<Variant
 
 Status planSpec(const Toolchain &tools, PlanArguments arguments) {
   MORPH_ASSIGN_OR_RETURN(const std::optional<plan::DeviceModel> device, findDevice(arguments.device));
-  const Compiler compiler(tools, device ? device->target : "");
+  const Compiler compiler = Compiler(tools, device ? device->target : "").withoutCode();
   MORPH_ASSIGN_OR_RETURN(ResolvedSpec resolved,
                          compiler.resolve(arguments.spec, arguments.settings, /*configOnly=*/true));
   if (device) {

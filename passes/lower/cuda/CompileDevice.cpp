@@ -105,9 +105,9 @@ static LogicalResult addUpDocuments(DeviceFormCall &call, int64_t begins) {
 // Plans
 //===----------------------------------------------------------------------===//
 
-/// The code of one plan, with its PTX.
+/// The code of one plan.
 static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan, const plan::DeviceTarget &target,
-                                           bool hasEveryTile) {
+                                           DeviceText text) {
   MLIRContext *context = model.getContext();
   SymbolTable symbols(model);
   SmallVector<KernelOp> kernels;
@@ -124,7 +124,7 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
   for (const plan::Instruction &instruction : plan.instructions) {
     plan::InstructionCode &code = device.instructions.emplace_back();
     const plan::OpRule *rule = plan::findOpRule(instruction.op);
-    DeviceFormCall call(plan, instruction, cuda->getGpuModule(), target, hasEveryTile, code);
+    DeviceFormCall call(plan, instruction, cuda->getGpuModule(), target, text == DeviceText::EveryTile, code);
     if (const plan::Kernel *kernel = plan::findKernel(plan, instruction)) {
       launchRows(call, *kernel, cuda->rows[places[kernel->name]]);
       continue;
@@ -142,6 +142,8 @@ static FailureOr<plan::DeviceCode> compile(ModelOp model, const plan::Plan &plan
       return emitError(model.getLoc()) << "program '" << plan.program << "': a value of '" << instruction.op
                                        << "' has no block of memory a document";
   }
+  if (text == DeviceText::None)
+    return device;
   FailureOr<std::string> ptx = translateToPtx(*cuda->module, target);
   if (failed(ptx))
     return failure();
@@ -158,10 +160,14 @@ void morph::registerDeviceDialects(DialectRegistry &registry) {
 
 /// Gives a plan code for one target.
 static LogicalResult compileFor(ModelOp model, plan::Plan &plan, const plan::DeviceTarget &target, StringRef planPath,
-                                bool hasEveryTile) {
-  FailureOr<plan::DeviceCode> code = compile(model, plan, target, hasEveryTile);
+                                DeviceText text) {
+  FailureOr<plan::DeviceCode> code = compile(model, plan, target, text);
   if (failed(code))
     return failure();
+  if (text == DeviceText::None) {
+    plan.devices.push_back(std::move(*code));
+    return success();
+  }
   SmallString<256> path(llvm::sys::path::parent_path(planPath));
   llvm::sys::path::append(path, code->ptx + ".ptx");
   std::string message;
@@ -175,19 +181,19 @@ static LogicalResult compileFor(ModelOp model, plan::Plan &plan, const plan::Dev
 }
 
 LogicalResult morph::compilePlanForDevices(ModelOp model, plan::Plan &plan, ArrayRef<std::string> chips,
-                                           StringRef planPath, bool hasEveryTile) {
+                                           StringRef planPath, DeviceText text) {
   for (StringRef chip : chips)
     if (!findPtxTarget(chip))
       return emitError(model.getLoc()) << describeUnknownTarget(chip);
-  if (planPath == "-")
+  if (planPath == "-" && text != DeviceText::None)
     return emitError(model.getLoc(), "PTX is written beside the plan, which must be a file");
   for (const plan::DeviceTarget &target : plan::kDeviceTargets)
-    if (llvm::is_contained(chips, target.name) && failed(compileFor(model, plan, target, planPath, hasEveryTile)))
+    if (llvm::is_contained(chips, target.name) && failed(compileFor(model, plan, target, planPath, text)))
       return failure();
   if (!plan.update)
     return success();
   auto update = std::make_shared<plan::Plan>(*plan.update);
-  if (failed(compilePlanForDevices(model, *update, chips, planPath, hasEveryTile)))
+  if (failed(compilePlanForDevices(model, *update, chips, planPath, text)))
     return failure();
   plan.update = std::move(update);
   return success();

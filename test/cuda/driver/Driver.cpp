@@ -106,7 +106,7 @@ CUresult cuInit(unsigned flags) {
     driver.settings = Settings::read();
     driver.isInitialised = driver.settings.device != nullptr;
     if (!driver.settings.report.empty() && !driver.hasReport)
-      driver.hasReport = std::atexit(writeReport) == 0;
+      driver.hasReport = std::atexit(writeReport) == 0 && std::at_quick_exit(writeReport) == 0;
   }
   return driver.isInitialised ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
 }
