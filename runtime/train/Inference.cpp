@@ -205,8 +205,6 @@ Status computeLogits(const StageContext &context, const std::string &input, int6
     NamedTensors inputs;
     inputs["tokens"] = tokens;
     inputs["positions"] = at::arange(batch * length, at::kLong);
-    if (const at::Tensor begins = file->tensor(plan::kBegins); begins.defined())
-      inputs[plan::kBegins] = begins;
     MORPH_ASSIGN_OR_RETURN(const NamedTensors outputs, executor->run(inputs));
     results["whole"] = outputs.at("logits").to(at::kCPU, type).view({batch, length, -1}).clone();
   }

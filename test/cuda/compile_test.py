@@ -84,19 +84,19 @@ class CompileTest(unittest.TestCase):
                     else:
                         self.check_runs(plan, device)
 
-    def run_plan(self, plan, device):
+    def start_plan(self, plan, device):
         return subprocess.run([str(part) for part in (
             PLAN_RUN, plan, "--input", plan.parent / "inputs.safetensors", "--output", plan.parent / "outputs", "--device",
             "cuda")], capture_output=True, text=True, env={**os.environ, "MORPH_STAND_IN_DEVICE": device})
 
     def check_runs(self, plan, device):
-        result = self.run_plan(plan, device)
+        result = self.start_plan(plan, device)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertTrue(load_file(plan.parent / "outputs")["y"].eq(1).all())
 
     def check_refused(self, plan, device, *words):
         """That a plan is not run on a device; the error's words."""
-        result = self.run_plan(plan, device)
+        result = self.start_plan(plan, device)
         self.assertEqual(result.returncode, 2, result.stderr)
         for word in words:
             self.assertIn(word, result.stderr)

@@ -92,6 +92,8 @@ def main():
 
         # The command lists them, and what may stand beside their names.
         words = run("morph", "selectors").stdout
+        listed = {line.split()[0] for line in words.partition("---\n")[2].partition("\n\n")[0].splitlines()}
+        assert listed == {name.partition(":")[0] for name in [*MEASURED, *UNMEASURED, "fixed", "exhaustive"]}, listed
         assert "greedy" in words and "+refine" in words and "uniform:*" in words, words
 
         # A plan counts what a selector measures, in whole batches and with the teacher's run.

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,13 +12,15 @@ import unittest
 SOURCE = pathlib.Path(os.environ.get("MORPH_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 PROGRAM = SOURCE / "tools/python/end_process.py"
 # What Python takes apart at the end, and what is seen of it.
-BEGIN = """import atexit, sys, threading
+BEGIN = """import atexit, concurrent.futures, sys, threading
 class Global:
     def __del__(self):
         print("taken apart")
 one = Global()
 atexit.register(lambda: print("at the end"))
 threading.Timer(0.3, lambda: print("a thread")).start()
+pool = concurrent.futures.ThreadPoolExecutor()
+assert pool.submit(abs, -1).result() == 1
 print("begun", sys.argv[1:], __name__, sys.path[0] == __file__.rpartition("/")[0])
 """
 
@@ -42,7 +45,9 @@ class EndProcessTest(unittest.TestCase):
         self.check("sys.exit()", 0)
         self.check("sys.exit(3)", 3)
         self.check("sys.exit('what is wrong')", 1, "what is wrong\n")
+        self.check("sys.exit(('what is wrong', 2))", 1, "('what is wrong', 2)\n")
         self.check("raise ValueError('what is wrong')", 1, "ValueError: what is wrong\n")
+        self.check("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 // Changes each plan at random N times and runs on tiny inputs what is still valid. Exit 0: none crashed; 2: wrong usage
 // or plan. A crash shows the seed, with which `--count 1 --seed N` repeats it.
 
+#include "runtime/base/EndProcess.h"
 #include "runtime/base/Log.h"
 #include "test/runtime/PlanMutants.h"
 
@@ -10,7 +11,7 @@
 
 using namespace morph;
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
   uint64_t count = 1000, first = 0;
   std::vector<std::string> paths;
   for (int i = 1; i < argc; ++i) {
@@ -40,3 +41,5 @@ int main(int argc, char **argv) {
   }
   return 0;
 }
+
+int main(int argc, char **argv) { endProcess(run(argc, argv)); }

@@ -3,6 +3,7 @@
 // Runs a plan on random weights and inputs and compares each of its gradients with autograd over its forward and, in
 // fp64, with central differences at a few coordinates. Exit 0: all agree; 1: one does not; 2: wrong usage or plan.
 
+#include "runtime/base/EndProcess.h"
 #include "runtime/base/Log.h"
 #include "test/runtime/Oracle.h"
 
@@ -20,7 +21,7 @@ int usage(const std::string &message) {
 
 } // namespace
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
   OracleOptions options;
   options.coordinates = 2;
   std::string path;
@@ -74,3 +75,5 @@ int main(int argc, char **argv) {
     return reportError("morph-plan-oracle", Status::invalid("the plan has no gradients"));
   return wrong ? 1 : 0;
 }
+
+int main(int argc, char **argv) { endProcess(run(argc, argv)); }

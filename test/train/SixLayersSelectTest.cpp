@@ -245,8 +245,10 @@ TEST_F(SixLayers, SelectorsKeepPinsTiesAndPatterns) {
     run.spec.distill = context.spec.distill;
   };
   for (const std::string method : {"greedy", "greedy:backward", "beam", "exhaustive", "random_search", "evolution",
-                                   "add", "drop", "kl", "halo", "layer_mse"}) {
+                                   "add", "drop", "kl", "halo", "layer_mse", "gates", "gates+refine", "random"}) {
     SCOPED_TRACE(method);
+    const bool isDrawn =
+        method == "halo" || method == "random"; // Halo's shares of right tokens here, of tasks and text.
     TemporaryFolder where;
     StageContext run;
     prepareWithText(run, where);
@@ -256,7 +258,7 @@ TEST_F(SixLayers, SelectorsKeepPinsTiesAndPatterns) {
     ASSERT_TRUE(pinned.ok()) << pinned.status().message();
     const Layers kept = fullLayers(pinned->choice);
     EXPECT_TRUE(satisfies(run.spec.space, pinned->choice)) << testing::PrintToString(kept);
-    if (method != "halo") { // Shares of right tokens decide there, of tasks and text.
+    if (!isDrawn) {
       EXPECT_TRUE(kept == (Layers{0, 4}) || kept == (Layers{0, 5})) << testing::PrintToString(kept);
     }
 
@@ -270,6 +272,52 @@ TEST_F(SixLayers, SelectorsKeepPinsTiesAndPatterns) {
     EXPECT_TRUE(satisfies(tied.spec.space, both->choice));
     EXPECT_EQ(both->choice[1], both->choice[2]);
     EXPECT_EQ(both->choice[3], both->choice[4]);
+
+    // One full layer of each half.
+    TemporaryFolder third;
+    StageContext halves;
+    prepareWithText(halves, third);
+    halves.spec.select.method = method;
+    CandidateCount half = halves.spec.space.counts.front();
+    half.least = half.most = 1;
+    half.layers = {0, 1, 2};
+    halves.spec.space.counts = {half};
+    half.layers = {3, 4, 5};
+    halves.spec.space.counts.push_back(half);
+    const auto one = select(halves);
+    ASSERT_TRUE(one.ok()) << one.status().message();
+    EXPECT_TRUE(satisfies(halves.spec.space, one->choice));
+    if (!isDrawn) {
+      expectTheBest(fullLayers(one->choice));
+    }
+  }
+}
+
+// What a seed gives it gives again where nothing was kept. Another seed's samples are others.
+TEST_F(SixLayers, TheSameSeedGivesTheSameScores) {
+  giveText();
+  for (const std::string method : {"gates", "gates+refine", "drop", "add", "kl", "halo", "layer_mse"}) {
+    SCOPED_TRACE(method);
+    std::vector<Selection> found;
+    for (const uint64_t seed : {5, 5, 6}) {
+      TemporaryFolder where;
+      StageContext run;
+      prepare(run, where, 1);
+      run.runDir = context.runDir;
+      run.spec.distill = context.spec.distill;
+      run.seed = seed;
+      run.spec.select.method = method;
+      const auto selection = select(run);
+      ASSERT_TRUE(selection.ok()) << selection.status().message();
+      found.push_back(*selection);
+    }
+    EXPECT_EQ(found[0].choice, found[1].choice);
+    EXPECT_EQ(found[0].scores, found[1].scores);
+    EXPECT_EQ(found[0].standardErrors, found[1].standardErrors);
+    EXPECT_EQ(found[0].cost.tokens, found[1].cost.tokens);
+    if (method != "halo") { // Every token is right here with any layer made linear.
+      EXPECT_NE(found[0].scores, found[2].scores);
+    }
   }
 }
 
@@ -377,6 +425,29 @@ TEST_F(SixLayers, GatesFindTheLayers) {
     EXPECT_TRUE(selection->standardErrors.empty());
     EXPECT_TRUE(
         std::all_of(selection->drift.begin(), selection->drift.end(), [](double d) { return d >= 0 && d < 1; }));
+  }
+}
+
+// After the last norm either of 4 and 5 is nearly as good as both. Errors of layers are parts of their streams: what 5
+// writes comes upon what 4 has written, and is a smaller part of it than what 1 writes into an empty stream.
+TEST_F(SixLayers, GatesFindWhatTheirObjectiveMeasures) {
+  for (const std::string objective : {"hidden", "layers", "local"}) {
+    SCOPED_TRACE(objective);
+    TemporaryFolder where;
+    StageContext run;
+    prepare(run, where, 1);
+    SelectSpec &section = run.spec.select;
+    section.loss = objective == "hidden" ? SelectSpec::Loss::FinalHidden : SelectSpec::Loss::Layers;
+    section.target = objective == "local" ? SelectSpec::Target::Local : SelectSpec::Target::Teacher;
+    for (const std::string suffix : {"", "-forward"})
+      run.planPaths["gates" + suffix] = planPath("gates-" + objective + suffix);
+    const auto selection = select(run);
+    ASSERT_TRUE(selection.ok()) << selection.status().message();
+    if (objective == "hidden") {
+      expectTheBest(fullLayers(selection->choice));
+    } else {
+      EXPECT_EQ(fullLayers(selection->choice), (Layers{1, 4}));
+    }
   }
 }
 

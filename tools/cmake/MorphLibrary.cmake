@@ -7,7 +7,7 @@ set(MORPH_WARNINGS -Wall -Wextra -Werror)
 set(MORPH_TEST_TIMEOUT 600)
 set(MORPH_PYTHON_TEST_TIMEOUT 900)
 
-# For what is fast by MLIR, LibTorch or kernels: three quarters of the compile time of -O3.
+# For what is fast by MLIR, LibTorch or kernels, or takes little time: three quarters of the compile time of -O3, or less.
 set(MORPH_QUICK -O1)
 
 # Headers that take seconds to parse, once for all. Libraries that know MLIR have their own (morph_compiler_library).
@@ -68,7 +68,7 @@ endfunction()
 
 # morph_runtime_library(NAME SOURCES ... LIBS ... [OBJECT] [TORCH] [QUICK])
 # A library of the runtime world. OBJECT keeps static registrations alive in every program that links it. TORCH links
-# LibTorch. QUICK: none of a run's time is spent in it.
+# LibTorch. QUICK: little of a run's time is spent in it.
 function(morph_runtime_library name)
   cmake_parse_arguments(ARG "OBJECT;TORCH;QUICK" "" "SOURCES;LIBS" ${ARGN})
   if(ARG_OBJECT)
@@ -105,7 +105,7 @@ function(morph_gtest name)
 endfunction()
 
 # morph_python_test(NAME SCRIPT [ARGS ...]): a Python check, run in the project's environment with MORPH_BIN and
-# MORPH_SOURCE_DIR set. Exit code 77 means skipped.
+# MORPH_SOURCE_DIR set, and ended by end_process.py. Exit code 77 means skipped.
 function(morph_python_test name script)
   add_test(NAME python.${name} COMMAND ${MORPH_PYTHON} ${CMAKE_SOURCE_DIR}/tools/python/end_process.py
                                        ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${ARGN})

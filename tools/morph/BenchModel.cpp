@@ -89,17 +89,17 @@ StatusOr<fs::path> BenchCompiler::phase(const std::string &name) {
   return file;
 }
 
-Status BenchCompiler::emit(const std::string &program, const std::string &more) {
+Status BenchCompiler::emit(const Compiler &compiler, const std::string &program, const std::string &more) {
   const char *from = program == "score"   ? "base"
                      : program == "align" ? "paired"
                      : program == "gates" ? "relaxed"
                                           : "hybrid";
   MORPH_ASSIGN_OR_RETURN(const fs::path input, phase(from));
-  return compiler_.emitPlan(input, program, "precision=" + model_.precision + more, fileOf(program));
+  return compiler.emitPlan(input, program, "precision=" + model_.precision + more, fileOf(program));
 }
 
 StatusOr<fs::path> BenchCompiler::plan(const std::string &program) {
-  MORPH_RETURN_IF_ERROR(emit(program, ""));
+  MORPH_RETURN_IF_ERROR(emit(compiler_, program, ""));
   return fileOf(program);
 }
 
@@ -109,13 +109,21 @@ StatusOr<fs::path> BenchCompiler::plan(const std::string &program, double limit,
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(fileOf(program).string()));
     return memoryOfRun(plan, sizes, threads);
   };
-  MORPH_RETURN_IF_ERROR(emit(program, ""));
+  const Compiler trials = compiler_.withoutCode();
+  std::string last;
+  MORPH_RETURN_IF_ERROR(emit(trials, program, last));
   MORPH_ASSIGN_OR_RETURN(const StageMemory whole, memoryNow());
-  MORPH_RETURN_IF_ERROR(
-      fitMemory(limit, whole, [&](const std::string &more) { return emit(program, "," + more); }, memoryNow));
+  MORPH_RETURN_IF_ERROR(fitMemory(
+      limit, whole,
+      [&](const std::string &more) {
+        last = "," + more;
+        return emit(trials, program, last);
+      },
+      memoryNow));
   MORPH_ASSIGN_OR_RETURN(const StageMemory fitted, memoryNow());
   if (fitted.bytes > limit)
     return Status::invalid("a step takes at least " + formatBytes(fitted.bytes) + ", and --memory-limit is " +
                            formatBytes(limit));
+  MORPH_RETURN_IF_ERROR(emit(compiler_, program, last));
   return fileOf(program);
 }

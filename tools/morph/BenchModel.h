@@ -49,7 +49,7 @@ public:
 
 private:
   ChoiceSpace makeSpace() const;
-  Status emit(const std::string &program, const std::string &more);
+  Status emit(const Compiler &compiler, const std::string &program, const std::string &more);
   fs::path fileOf(const std::string &program) const { return output_ / (program + ".json"); }
 
   Compiler compiler_;

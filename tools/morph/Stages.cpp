@@ -263,9 +263,9 @@ Status Pipeline::compileBase() {
   MORPH_RETURN_IF_ERROR(compiler_.discretize(ir("paired"), resolved_.space, choice, ir("hybrid-estimate")));
   for (const std::string stage : {"distill", "finetune"})
     if (trains(stage, hasTrained(resolved_.space, choice)))
-      MORPH_RETURN_IF_ERROR(
-          emitTrainingPlans(compiler_, resolved_, ir("hybrid-estimate"), stage, run_.file("plans"), stage + "-estimate")
-              .status());
+      MORPH_RETURN_IF_ERROR(emitTrainingPlans(compiler_.withoutCode(), resolved_, ir("hybrid-estimate"), stage,
+                                              run_.file("plans"), stage + "-estimate")
+                                .status());
   return Status();
 }
 

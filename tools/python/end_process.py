@@ -8,30 +8,32 @@ import atexit
 import os
 import pathlib
 import runpy
+import signal
 import sys
 import threading
 import traceback
 
 
-def end_process(main):
-    """Calls `main` and ends the process as it would end by itself: with what it gave to sys.exit, or 1 and a traceback; after
-    its threads, what is registered with atexit and what was printed."""
+def run_and_end(main):
+    """Calls `main` and ends the process as it would end by itself: with what main returned or gave to sys.exit, or 1 and a
+    traceback, or by SIGINT; after its threads, what is registered with atexit and what was printed."""
     try:
         code = main()
     except SystemExit as end:
         code = end.code
-    except BaseException:  # pylint: disable=broad-exception-caught
+    except BaseException as error:  # pylint: disable=broad-exception-caught
         traceback.print_exc()
-        code = 1
-    if isinstance(code, str):
+        code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # pylint: disable=protected-access
     atexit._run_exitfuncs()  # pylint: disable=protected-access
     sys.stdout.flush()
     sys.stderr.flush()
+    if code == -signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
     os._exit(code or 0)
 
 
@@ -43,4 +45,4 @@ def run_script():
 
 
 if __name__ == "__main__":
-    end_process(run_script)
+    run_and_end(run_script)

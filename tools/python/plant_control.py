@@ -27,6 +27,7 @@ import sys
 
 import torch
 from data.files import weight_files
+from end_process import run_and_end
 from morph_data import InputError, exit_status
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -126,4 +127,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_end(main)

@@ -3,10 +3,10 @@
 
 import atexit
 import contextlib
-import functools
 import json
 import os
 import subprocess
+import sys
 import tempfile
 
 
@@ -17,7 +17,6 @@ class Server:
         self.said = tempfile.TemporaryFile("w+")  # pylint: disable=consider-using-with
         self.process = subprocess.Popen([program, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.said, text=True, env={**os.environ, **environment})
-        atexit.register(self.close)
 
     def run(self, arguments):
         """One run; fails with what the process has said since it began."""
@@ -31,24 +30,36 @@ class Server:
             raise RuntimeError(f"morph-plan-run {' '.join(arguments)}: {code.strip() or 'the process ended'}\n{self.said.read()}")
 
     def close(self):
+        """Ends the process; its exit code."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        self.process.wait()
         self.process.stdout.close()
+        return self.process.wait()
 
 
-@functools.cache
-def find_server(program, environment):
-    """The one process for runs of that environment, pairs of names and values."""
-    return Server(program, dict(environment))
+# By program and environment.
+SERVERS = {}
 
 
 def run_plan(program, *arguments, **environment):
     """Runs a plan with the arguments of morph-plan-run, the path `program`, in this environment beside the process's own.
     RuntimeError: it failed, and what was said."""
+    key = str(program), tuple(sorted(environment.items()))
+    if key not in SERVERS:
+        SERVERS[key] = Server(key[0], environment)
     try:
-        find_server(str(program), tuple(sorted(environment.items()))).run([str(argument) for argument in arguments])
+        SERVERS[key].run([str(argument) for argument in arguments])
     except RuntimeError:
         # What a device has failed at it may remember.
-        find_server.cache_clear()
+        SERVERS.pop(key).close()
         raise
+
+
+@atexit.register
+def close_servers():
+    """Sanitizers say at a program's end what they have found."""
+    for server in SERVERS.values():
+        if server.close():
+            server.said.seek(0)
+            print(server.said.read(), file=sys.stderr, flush=True)
+            os._exit(1)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
 from data.files import weight_files  # noqa: E402
-from end_process import end_process  # noqa: E402
+from end_process import run_and_end  # noqa: E402
 
 LENGTH = 150  # more than two chunks of 64, and no multiple of them
 STEPS = 12  # tokens that are decoded one by one
@@ -245,4 +245,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    end_process(main)
+    run_and_end(main)

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 from data.files import InputError, print_error, sha256_of, weight_files  # noqa: E402
-from end_process import end_process  # noqa: E402
+from end_process import run_and_end  # noqa: E402
 from engines import survey  # noqa: E402
 from other_tokens import TOKENIZER_FILES, other_tokens  # noqa: E402
 from targets import Inexact, choose, explain  # noqa: E402
@@ -376,4 +376,4 @@ def main():
 
 
 if __name__ == "__main__":
-    end_process(main)
+    run_and_end(main)
