@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guide's pages: each page's blocks of `sh`, one after another in an empty folder, as a reader would type them, but with a
-fifth of their steps, less text to evaluate, and exports that are compared with transformers where the page says so.
+fifth of their steps and less text to evaluate.
 
     guide_test.py PAGE      the file's name in specs/guide
 """
@@ -17,12 +17,11 @@ import tempfile
 from support import BIN, SOURCE
 
 # What comes last counts.
-MORPH = """#!/bin/sh
+MORPH = f"""#!/bin/sh
 case "$1" in
-run | select | audit)
-  set -- "$@" --set align.warmup=1 --set distill.warmup=1 --set evaluate.perplexity_tokens=1024 --set export.check={check} ;;
+run | select | audit) set -- "$@" --set align.warmup=1 --set distill.warmup=1 --set evaluate.perplexity_tokens=1024 ;;
 esac
-exec {morph} "$@"
+exec {BIN}/morph "$@"
 """
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -33,8 +32,7 @@ def main():
     assert blocks, "a page without commands"
     blocks = [re.sub(r"(steps ?= ?)(\d+)", lambda found: found[1] + str(max(2, int(found[2]) // 5)), block) for block in blocks]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as programs:
-        check = "true" if "was compared with transformers" in text else "false"
-        pathlib.Path(programs, "morph").write_text(MORPH.format(morph=BIN / "morph", check=check))
+        pathlib.Path(programs, "morph").write_text(MORPH)
         pathlib.Path(programs, "morph").chmod(0o755)
         environment = {**os.environ, "MORPH": str(SOURCE), "PATH": f"{programs}:{BIN}:{os.environ['PATH']}"}
         for block in blocks:

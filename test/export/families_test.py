@@ -43,7 +43,8 @@ FAMILIES = {
                                               sliding_window=30)),
 }
 # What a family's own layers keep, its norms, positions and scale, is in each of these another way.
-PAIRS = (("gated_deltanet", "lightning"), ("retnet", "sliding_window(window=9)"))
+# In the first layer and in the second, which are of two kinds where a family has two.
+PAIRS = [pair for a, b in (("gated_deltanet", "lightning"), ("retnet", "sliding_window(window=9)")) for pair in ((a, b), (b, a))]
 TOLERANCE = 1e-4
 
 

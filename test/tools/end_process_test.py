@@ -44,6 +44,7 @@ class EndProcessTest(unittest.TestCase):
         self.check("", 0)
         self.check("sys.exit()", 0)
         self.check("sys.exit(3)", 3)
+        self.check("sys.exit(-2)", 254)
         self.check("sys.exit('what is wrong')", 1, "what is wrong\n")
         self.check("sys.exit(('what is wrong', 2))", 1, "('what is wrong', 2)\n")
         self.check("raise ValueError('what is wrong')", 1, "ValueError: what is wrong\n")

@@ -15,6 +15,7 @@
 #include "runtime/train/HeldOut.h"
 #include "runtime/train/Interrupt.h"
 #include "runtime/train/Stages.h"
+#include "runtime/train/select/Selector.h"
 #include "test/train/TrainTesting.h"
 
 namespace morph {
@@ -172,6 +173,19 @@ protected:
   TemporaryFolder folder;
   StageContext context;
 };
+
+/// What the run's selector chooses.
+inline StatusOr<Selection> select(const StageContext &context) {
+  const auto name = parseSelectorName(context.spec.select.method);
+  EXPECT_TRUE(name.ok()) << name.status().message();
+  SelectorContext selector(context, context.spec.space, name->option);
+  return choose(selector, *name);
+}
+
+/// 1 and one of 4 and 5.
+inline void expectTheBest(const Layers &kept) {
+  EXPECT_TRUE(kept == (Layers{1, 4}) || kept == (Layers{1, 5})) << testing::PrintToString(kept);
+}
 
 } // namespace morph
 

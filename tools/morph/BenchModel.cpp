@@ -105,25 +105,18 @@ StatusOr<fs::path> BenchCompiler::plan(const std::string &program) {
 
 StatusOr<fs::path> BenchCompiler::plan(const std::string &program, double limit,
                                        const std::map<std::string, int64_t> &sizes, int64_t threads) {
-  const auto memoryNow = [&]() -> StatusOr<StageMemory> {
+  StageMemory memory;
+  const auto measure = [&](const std::string &more) -> StatusOr<StageMemory> {
+    MORPH_RETURN_IF_ERROR(emit(compiler_.withoutCode(), program, more));
     MORPH_ASSIGN_OR_RETURN(const plan::Plan plan, plan::readPlan(fileOf(program).string()));
-    return memoryOfRun(plan, sizes, threads);
+    MORPH_ASSIGN_OR_RETURN(memory, memoryOfRun(plan, sizes, threads));
+    return memory;
   };
-  const Compiler trials = compiler_.withoutCode();
-  std::string last;
-  MORPH_RETURN_IF_ERROR(emit(trials, program, last));
-  MORPH_ASSIGN_OR_RETURN(const StageMemory whole, memoryNow());
-  MORPH_RETURN_IF_ERROR(fitMemory(
-      limit, whole,
-      [&](const std::string &more) {
-        last = "," + more;
-        return emit(trials, program, last);
-      },
-      memoryNow));
-  MORPH_ASSIGN_OR_RETURN(const StageMemory fitted, memoryNow());
-  if (fitted.bytes > limit)
-    return Status::invalid("a step takes at least " + formatBytes(fitted.bytes) + ", and --memory-limit is " +
+  MORPH_RETURN_IF_ERROR(measure("").status());
+  MORPH_ASSIGN_OR_RETURN(const std::string more, fitMemory(limit, memory, measure));
+  if (memory.bytes > limit)
+    return Status::invalid("a step takes at least " + formatBytes(memory.bytes) + ", and --memory-limit is " +
                            formatBytes(limit));
-  MORPH_RETURN_IF_ERROR(emit(compiler_, program, last));
+  MORPH_RETURN_IF_ERROR(emit(compiler_, program, more));
   return fileOf(program);
 }

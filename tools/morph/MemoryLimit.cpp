@@ -39,20 +39,15 @@ public:
 
   bool fits(const StageCost &cost) const { return cost.memory.bytes <= limitOf(resolved); }
 
-  /// Emits the plan of that cost, whose trial is there, with values computed twice where it does not fit.
+  /// Emits the plan of that cost anew, with values computed twice, where it does not fit.
   Status fit(const TrainingPlan &plan, const StageCost &cost) const {
-    std::string more;
-    MORPH_RETURN_IF_ERROR(fitMemory(
-        limitOf(resolved), cost.memory,
-        [&](const std::string &options) {
-          more = "," + options;
-          return emitTrial(plan, more);
-        },
-        [&]() -> StatusOr<StageMemory> {
-          MORPH_ASSIGN_OR_RETURN(const StageCost now, costOf(plan));
-          return now.memory;
-        }));
-    return compiler.makesCode() ? emit(plan, more) : Status();
+    const auto measure = [&](const std::string &more) -> StatusOr<StageMemory> {
+      MORPH_RETURN_IF_ERROR(emitTrial(plan, more));
+      MORPH_ASSIGN_OR_RETURN(const StageCost now, costOf(plan));
+      return now.memory;
+    };
+    MORPH_ASSIGN_OR_RETURN(const std::string more, fitMemory(limitOf(resolved), cost.memory, measure));
+    return more.empty() || !compiler.makesCode() ? Status() : emit(plan, more); // Without code the trial is the plan.
   }
 
 private:
@@ -92,8 +87,9 @@ TrainingPlan waveOf(const TrainingPlan &whole, const ChoiceSpace &space, int64_t
 
 } // namespace
 
-Status morph::fitMemory(double limit, StageMemory memory, const std::function<Status(const std::string &)> &emit,
-                        const std::function<StatusOr<StageMemory>()> &memoryNow) {
+StatusOr<std::string> morph::fitMemory(double limit, StageMemory memory,
+                                       const std::function<StatusOr<StageMemory>(const std::string &)> &measure) {
+  std::string options;
   double values = memory.values, least = 0;
   while (memory.bytes > limit && values > 0) {
     values = std::max(0.0, values - std::max(memory.bytes - limit, least * values));
@@ -101,11 +97,11 @@ Status morph::fitMemory(double limit, StageMemory memory, const std::function<St
     std::string sizes;
     for (const auto &[name, size] : memory.sizes)
       sizes += (sizes.empty() ? "" : " ") + name + "=" + std::to_string(size);
-    MORPH_RETURN_IF_ERROR(emit("limit=" + std::to_string(static_cast<int64_t>(values)) +
-                               ",threads=" + std::to_string(memory.threads) + ",sizes=" + sizes));
-    MORPH_ASSIGN_OR_RETURN(memory, memoryNow());
+    options = ",limit=" + std::to_string(static_cast<int64_t>(values)) + ",threads=" + std::to_string(memory.threads) +
+              ",sizes=" + sizes;
+    MORPH_ASSIGN_OR_RETURN(memory, measure(options));
   }
-  return Status();
+  return options;
 }
 
 StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const ResolvedSpec &resolved,
@@ -113,11 +109,9 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
                                                  const fs::path &folder, const std::string &name) {
   const Emitter emitter(compiler, resolved, phase, program, folder);
   const TrainingPlan whole = {name, programOptions(resolved, program)};
-  if (!resolved.model.memoryLimit) {
-    MORPH_RETURN_IF_ERROR(emitter.emit(whole));
+  MORPH_RETURN_IF_ERROR(emitter.emit(whole));
+  if (!resolved.model.memoryLimit)
     return TrainingPlans{{whole}, 0};
-  }
-  MORPH_RETURN_IF_ERROR(emitter.emitTrial(whole));
   MORPH_ASSIGN_OR_RETURN(const StageCost cost, emitter.costOf(whole));
   TrainingPlans result = {{whole}, cost.flops};
   const auto layers = static_cast<int64_t>(alignedLayers(resolved.space).size());
@@ -139,7 +133,7 @@ StatusOr<TrainingPlans> morph::emitTrainingPlans(const Compiler &compiler, const
   result.plans.clear();
   for (int64_t index = 0; index < few; ++index) {
     const TrainingPlan &wave = result.plans.emplace_back(waveOf(whole, resolved.space, index, few));
-    MORPH_RETURN_IF_ERROR(emitter.emitTrial(wave));
+    MORPH_RETURN_IF_ERROR(emitter.emit(wave));
     MORPH_ASSIGN_OR_RETURN(const StageCost waveCost, emitter.costOf(wave));
     MORPH_RETURN_IF_ERROR(emitter.fit(wave, waveCost));
   }

@@ -23,12 +23,12 @@ struct TrainingPlans {
   double unlimitedFlops = 0; ///< Of the stage of one model if there were no limit; 0 where there is none.
 };
 
-/// Where a run that takes `memory` is beyond `limit` bytes: emits its plan again with the options by which values are
-/// computed twice, `emit("limit=...,threads=...,sizes=...")`, until `memoryNow` is within the limit or nothing helps
-/// any more. Kernels are formed after the choice of what is computed twice; where the memory is a little more for it,
-/// the next attempt is at a lower limit: by a 64th, a 32nd, ..., all.
-Status fitMemory(double limit, StageMemory memory, const std::function<Status(const std::string &options)> &emit,
-                 const std::function<StatusOr<StageMemory>()> &memoryNow);
+/// The options, ",limit=...,threads=...,sizes=...", by which a plan computes so many values twice that a run of it is
+/// within `limit` bytes, or that nothing helps any more; none where the run is within it as it is, and takes `memory`.
+/// `measure` says what a run takes by such options. Kernels are formed after the choice of what is computed twice;
+/// where the memory is a little more for it, the next attempt is at a lower limit: by a 64th, a 32nd, ..., all.
+StatusOr<std::string> fitMemory(double limit, StageMemory memory,
+                                const std::function<StatusOr<StageMemory>(const std::string &options)> &measure);
 
 /// Emits the program `program` of a phase as the plan `name` in `folder` (NAME.json). With `model.memory_limit` it is
 /// one whose stage, as the spec says, stays within it, at the cost of time; programs of align may become several plans,

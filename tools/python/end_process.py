@@ -17,13 +17,14 @@ import traceback
 def run_and_end(main):
     """Calls `main` and ends the process as it would end by itself: with what main returned or gave to sys.exit, or 1 and a
     traceback, or by SIGINT; after its threads, what is registered with atexit and what was printed."""
+    interrupted = False
     try:
         code = main()
     except SystemExit as end:
         code = end.code
     except BaseException as error:  # pylint: disable=broad-exception-caught
         traceback.print_exc()
-        code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+        code, interrupted = 1, isinstance(error, KeyboardInterrupt)
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
@@ -31,7 +32,7 @@ def run_and_end(main):
     atexit._run_exitfuncs()  # pylint: disable=protected-access
     sys.stdout.flush()
     sys.stderr.flush()
-    if code == -signal.SIGINT:
+    if interrupted:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
     os._exit(code or 0)

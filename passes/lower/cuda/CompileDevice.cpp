@@ -158,24 +158,27 @@ void morph::registerDeviceDialects(DialectRegistry &registry) {
                   tensor::TensorDialect, vector::VectorDialect>();
 }
 
+/// Writes code's PTX beside the plan at `planPath`.
+static LogicalResult writePtx(ModelOp model, const plan::DeviceCode &code, StringRef planPath) {
+  SmallString<256> path(llvm::sys::path::parent_path(planPath));
+  llvm::sys::path::append(path, code.ptx + ".ptx");
+  std::string message;
+  std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(path, &message);
+  if (!file)
+    return emitError(model.getLoc()) << message;
+  file->os() << code.text;
+  file->keep();
+  return success();
+}
+
 /// Gives a plan code for one target.
 static LogicalResult compileFor(ModelOp model, plan::Plan &plan, const plan::DeviceTarget &target, StringRef planPath,
                                 DeviceText text) {
   FailureOr<plan::DeviceCode> code = compile(model, plan, target, text);
   if (failed(code))
     return failure();
-  if (text == DeviceText::None) {
-    plan.devices.push_back(std::move(*code));
-    return success();
-  }
-  SmallString<256> path(llvm::sys::path::parent_path(planPath));
-  llvm::sys::path::append(path, code->ptx + ".ptx");
-  std::string message;
-  std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(path, &message);
-  if (!file)
-    return emitError(model.getLoc()) << message;
-  file->os() << code->text;
-  file->keep();
+  if (text != DeviceText::None && failed(writePtx(model, *code, planPath)))
+    return failure();
   plan.devices.push_back(std::move(*code));
   return success();
 }
